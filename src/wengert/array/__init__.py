@@ -1,0 +1,3 @@
+"""The array object as users see it, and the functions of the array API standard."""
+
+from wengert.array import methods as methods

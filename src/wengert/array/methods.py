@@ -1,0 +1,123 @@
+"""What an array does for Python and NumPy: printing, truth, numbers, iteration, exchange."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from wengert.errors import ArgumentError, DTypeError
+from wengert.ir.array import Array, concrete
+from wengert.ir.source import at_user_line
+from wengert.ops.shape import permute
+
+
+def _repr(x: Array) -> str:
+    try:
+        data = np.asarray(concrete(x))
+    except TypeError:
+        return f"Array({x.type!r}, abstract)"
+    kind = "weak" if x.weak else f"dtype={x.dtype.name}"
+    inside = "" if x.trace is None else f", inside {x.trace.what}"
+    return f"Array({np.array2string(data, separator=', ', prefix='Array(')}, {kind}{inside})"
+
+
+def _single(x: Array, wanted: str) -> Any:
+    if x.size != 1:
+        raise ArgumentError(
+            f"{wanted} of an array of shape {x.shape} was asked for; only an array of one element is a number. For a test "
+            f"over all elements use wg.any(x) or wg.all(x).{at_user_line()}"
+        )
+    return np.asarray(concrete(x, wanted)).reshape(())[()]
+
+
+def _real(x: Array, wanted: str) -> Any:
+    value = _single(x, wanted)
+    if x.dtype.kind == "c":
+        raise DTypeError(
+            f"{wanted} of a complex number was asked for; take wg.real(x) or wg.abs(x) first{at_user_line()}"
+        )
+    return value
+
+
+def _index(x: Array) -> int:
+    if x.dtype.kind not in "iu" or x.shape != ():
+        raise DTypeError(f"an index is one integer, got {x.type!r}{at_user_line()}")
+    return int(_single(x, "the integer value"))
+
+
+def _array(x: Array, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    data = np.asarray(concrete(x, "the NumPy array"))
+    if dtype is not None and np.dtype(dtype) != data.dtype:
+        if copy is False:
+            raise ArgumentError(
+                f"np.asarray(x, dtype={dtype}, copy=False): {x.dtype.name} cannot be shown as {dtype} without a copy"
+            )
+        return data.astype(dtype)
+    return data.copy() if copy else data
+
+
+def _iterate(x: Array) -> Iterator[Array]:
+    if x.ndim == 0:
+        raise ArgumentError(f"iteration over a single number (shape ()){at_user_line()}")
+    return (x[i] for i in range(x.shape[0]))
+
+
+def _length(x: Array) -> int:
+    if x.ndim == 0:
+        raise ArgumentError(f"len() of a single number (shape ()){at_user_line()}")
+    return x.shape[0]
+
+
+def _transposed(x: Array) -> Array:
+    if x.ndim != 2:
+        raise ArgumentError(
+            f"x.T is for matrices, got shape {x.shape}; use x.mT for stacks or wg.permute_dims{at_user_line()}"
+        )
+    return permute(x, (1, 0))
+
+
+def _matrix_transposed(x: Array) -> Array:
+    if x.ndim < 2:
+        raise ArgumentError(f"x.mT needs at least two dimensions, got shape {x.shape}{at_user_line()}")
+    return permute(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
+
+
+def _dlpack(x: Array, **options: Any) -> Any:
+    return np.asarray(concrete(x, "the DLPack capsule")).__dlpack__(**options)
+
+
+def _namespace(x: Array, *, api_version: str | None = None) -> Any:
+    if api_version is not None and api_version not in ("2021.12", "2022.12", "2023.12", "2024.12"):
+        raise ArgumentError(f"array API version {api_version!r} is not supported; this is 2024.12")
+    return sys.modules["wengert"]
+
+
+def install() -> None:
+    """Attach the methods to `Array`."""
+    methods = {
+        "__repr__": _repr,
+        "__bool__": lambda x: bool(_single(x, "the truth value")),
+        "__int__": lambda x: int(_real(x, "the integer value")),
+        "__float__": lambda x: float(_real(x, "the value as a float")),
+        "__complex__": lambda x: complex(_single(x, "the value as a complex number")),
+        "__index__": _index,
+        "__array__": _array,
+        "__iter__": _iterate,
+        "__len__": _length,
+        "__dlpack__": _dlpack,
+        "__dlpack_device__": lambda x: (1, 0),
+        "__array_namespace__": _namespace,
+        "item": lambda x: _single(x, "the number").item(),
+        "tolist": lambda x: np.asarray(concrete(x)).tolist(),
+        "T": property(_transposed),
+        "mT": property(_matrix_transposed),
+        "device": property(lambda x: "cpu"),
+    }
+    for name, method in methods.items():
+        setattr(Array, name, method)
+
+
+install()

@@ -1,0 +1,1 @@
+"""Derivatives: walks over the linearised graph."""

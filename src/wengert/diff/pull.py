@@ -1,0 +1,119 @@
+"""Reverse mode: walk the recorded graph backwards, pull the cotangent through every edge, add up where paths meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from wengert.diff.zeros import zeros_like
+from wengert.ir.array import Array
+from wengert.ir.graph import Graph, Node
+from wengert.ir.record import Staging, Tape
+from wengert.ir.types import ArrayType
+from wengert.ops.arithmetic import add
+
+Cotangents = list[Array | None]
+
+
+def pull(graph: Graph, cotangents: Sequence[Array | None], *, once: bool = False) -> Cotangents:
+    """The cotangents of the inputs of a recorded `graph`, given those of its outputs; None is zero.
+
+    With `once` the nodes are dropped on the way, so that memory is given back as early as possible.
+    """
+    tape = graph.trace
+    ct: Cotangents = [None] * graph.size
+    for out, c in zip(graph.outputs, cotangents, strict=True):
+        if c is not None and out.trace is tape:
+            known = ct[out.index]  # type: ignore[attr-defined]
+            ct[out.index] = c if known is None else add.bind(known, c)  # type: ignore[attr-defined]
+    nodes = graph.nodes
+    for node in _backwards(nodes, once):
+        outs = node.outputs
+        if len(outs) == 1:
+            index = outs[0].index
+            c = ct[index]
+            if c is None:
+                continue
+            ct[index] = None
+            arriving: Sequence[Array | None] = (c,)
+        else:
+            arriving = [ct[o.index] for o in outs]
+            if all(a is None for a in arriving):
+                continue
+            for o in outs:
+                ct[o.index] = None
+        for a, c in pull_node(node, tape, arriving):
+            index = a.index
+            known = ct[index]
+            ct[index] = c if known is None else add.bind(known, c)
+    return [ct[v.index] for v in graph.inputs]
+
+
+def _backwards(nodes: list[Node], once: bool) -> Any:
+    if not once:
+        yield from reversed(nodes)
+    while nodes and once:
+        yield nodes.pop()
+
+
+def pull_node(node: Node, tape: Any, arriving: Sequence[Array | None]) -> list[tuple[Any, Array]]:
+    """The cotangents that `node` sends to those of its inputs that are recorded."""
+    primitive, inputs = node.primitive, node.inputs
+    result = []
+    if node.differential is not None:
+        for a, c in zip(inputs, node.differential.pull(arriving), strict=True):
+            if a.trace is tape and c is not None:
+                result.append((a, c))
+        return result
+    if not primitive.differentiable:
+        return result
+    values = [a.data if a.trace is tape else a for a in inputs]
+    if primitive.jvp is not None:
+        return _pull_by_transposing(node, tape, values, arriving)
+    out, c = node.outputs[0].data, arriving[0]
+    for i, a in enumerate(inputs):
+        if a.trace is tape:
+            m = primitive.partial(i, values, out, node.params)
+            if m is not None:
+                result.append((a, m.pull(c)))
+    return result
+
+
+def _pull_by_transposing(node: Node, tape: Any, values: list[Array], arriving: Sequence[Array | None]) -> Any:
+    outs = [o.data for o in node.outputs]
+    slots = [i for i, a in enumerate(node.inputs) if a.trace is tape and values[i].dtype.kind in "fc"]
+
+    def push(*tangents: Array) -> list[Array | None]:
+        spread: list[Array | None] = [None] * len(values)
+        for i, t in zip(slots, tangents, strict=True):
+            spread[i] = t
+        assert node.primitive.jvp is not None
+        return list(node.primitive.jvp(values, outs, spread, node.params))
+
+    back = transpose(push, [values[i].type for i in slots])
+    return [(node.inputs[i], c) for i, c in zip(slots, back(arriving), strict=True) if c is not None]
+
+
+def transpose(
+    function: Callable[..., Sequence[Array | None]], types: Sequence[ArrayType]
+) -> Callable[[Sequence[Array | None]], Cotangents]:
+    """The transpose of a linear function of arrays of these types, as a function from cotangents to cotangents.
+
+    The function is recorded once, on abstract values: nothing is computed, since the maps of linear steps do not
+    depend on what passes through them.
+    """
+    below = Staging()
+    tape = Tape()
+    outs = function(*[tape.input(below.input(t)) for t in types])
+    live = [o for o in outs if o is not None]
+    graph = tape.finish(live)
+
+    def back(cotangents: Sequence[Array | None]) -> Cotangents:
+        return pull(graph, [c for o, c in zip(outs, cotangents, strict=True) if o is not None])
+
+    return back
+
+
+def dense(c: Array | None, like: Array) -> Array:
+    """A cotangent as an array, also where it is a known zero."""
+    return zeros_like(like) if c is None else c

@@ -1,0 +1,150 @@
+"""Primitives: the elementary steps. One class states everything about one step, its *facets*.
+
+    type        types of the inputs -> type of the output (or a tuple, if `multiple`)
+    evaluate    NumPy arrays -> NumPy array: the reference meaning
+    partial     the local linear map from input i to the output (see `maps`)
+    transpose   for a primitive that is linear in an input: the adjoint of that linear map
+    batch       inputs with a batch axis -> outputs with one
+    sparsity    which inputs each output element depends on
+
+A primitive with several outputs, or whose map is not one map per edge, states `jvp` (tangents in, tangents out, in
+primitives) instead of `partial`; its pullback follows by transposing that code. Structured control flow states
+`linearize`, because it must do its forward work differently when a derivative will follow.
+A facet that cannot exist is `Unsupported("reason")`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from wengert.errors import EscapedTraceError, UnsupportedError, WengertError
+from wengert.ir.array import Array, Tracer, WeakArray
+from wengert.ir.quiet import SILENCE, quiet
+from wengert.ir.source import at_user_line
+from wengert.ir.types import ArrayType
+
+Params = dict[str, Any]
+
+FACETS = ("type", "evaluate", "partial", "transpose", "batch", "sparsity")
+
+
+class Unsupported:
+    """Stands in for a facet that a primitive does not have, and says why; calling it raises `UnsupportedError`."""
+
+    def __init__(self, reason: str):
+        self.reason = reason
+        self.facet = "facet"
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.facet = name
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise UnsupportedError(f"no {self.facet} rule: {self.reason}{at_user_line()}")
+
+
+registry: dict[str, Primitive] = {}
+
+
+class Primitive:
+    """One elementary step; a subclass states its facets, an instance is the step itself."""
+
+    multiple = False
+    differentiable = True  # False: the output is constant as far as derivatives go (integers, booleans, rounding)
+    linearize: Callable[..., Any] | None = None
+    forward: Any = None  # values and tangents -> outputs and their tangents; stated beside `linearize`
+    jvp: Callable[..., Any] | None = None
+    transpose: Any = Unsupported("not linear in any of its inputs")
+
+    def __init__(self, name: str):
+        if name in registry:
+            raise WengertError(f"a primitive named {name!r} exists already")
+        self.name = self.__name__ = name
+        registry[name] = self
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __reduce__(self) -> Any:
+        return registry.__getitem__, (self.name,)
+
+    # The facets, stated by subclasses.
+
+    def type(self, *types: ArrayType, **params: Any) -> Any:
+        raise NotImplementedError(f"{self.name} states no type rule")
+
+    def evaluate(self, *values: Any, **params: Any) -> Any:
+        raise NotImplementedError(f"{self.name} states no evaluation")
+
+    def partial(self, i: int, values: Sequence[Array], out: Array, params: Params) -> Any:
+        """The map from a change of input `i` to a change of the output; None where it is zero."""
+        raise NotImplementedError(f"{self.name} states no partial")
+
+    def batch(self, values: Sequence[Array], axes: Sequence[int | None], size: int, params: Params) -> tuple[Any, Any]:
+        raise NotImplementedError(f"{self.name} states no batching")
+
+    def sparsity(self, patterns: Sequence[Any], types: Sequence[ArrayType], params: Params) -> Any:
+        raise NotImplementedError(f"{self.name} states no sparsity")
+
+    def weak_result(self, args: Sequence[Any], params: Params) -> bool:
+        """Whether the outputs are Python numbers at heart: by default, when all inputs are."""
+        return bool(args) and args[0].weak and all(a.weak for a in args)
+
+    # Application.
+
+    def bind(self, *args: Array, **params: Any) -> Any:
+        """Apply to arrays: by the topmost transformation among the arguments, or at once where there is none."""
+        top = None
+        level = 0
+        for a in args:
+            trace = a.trace
+            if trace is not None and trace.level > level:
+                top, level = trace, trace.level
+        if top is None:
+            return evaluate_now(self, args, params)
+        if top.closed:
+            raise EscapedTraceError(
+                f"{self.name}: an argument of type {next(a for a in args if a.trace is top).type} escaped: it was made "
+                f"inside {top.what} that has ended. Return it from the transformed function instead of keeping it in a "
+                f"global, an attribute or a closure.{at_user_line()}"
+            )
+        return top.process(self, args, params)
+
+
+watchers: list[Callable[[Primitive, Sequence[Any], Params, Any], None]] = []  # see debug.py
+
+
+def evaluate_now(primitive: Primitive, args: Sequence[Array], params: Params) -> Any:
+    """Evaluate on concrete arrays with NumPy."""
+    token = quiet.set(SILENCE)
+    try:
+        out = primitive.evaluate(*[a.data for a in args], **params)
+    except WengertError:
+        raise
+    except (ValueError, TypeError, IndexError) as error:
+        primitive.type(*[a.type for a in args], **params)  # says the same in the user's terms
+        raise WengertError(
+            f"{primitive.name} of {', '.join(repr(a.type) for a in args)} failed: {error}{at_user_line()}"
+        ) from error
+    finally:
+        quiet.reset(token)
+    if watchers:
+        for watch in watchers:
+            watch(primitive, args, params, out)
+    cls = WeakArray if primitive.weak_result(args, params) else Array
+    if primitive.multiple:
+        return tuple([cls(o) for o in out])
+    return cls(out)
+
+
+def out_type(primitive: Primitive, args: Sequence[Array], params: Params) -> Any:
+    """The type(s) of an application, weak where every input is weak."""
+    types = [a.type for a in args]
+    result = primitive.type(*types, **params)
+    weak = primitive.weak_result(types, params)
+    if primitive.multiple:
+        return tuple(ArrayType(t.shape, t.dtype, weak) for t in result)
+    return ArrayType(result.shape, result.dtype, weak)
+
+
+__all__ = ["FACETS", "Params", "Primitive", "Tracer", "Unsupported", "evaluate_now", "out_type", "registry"]

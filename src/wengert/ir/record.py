@@ -1,0 +1,126 @@
+"""Recording: run a Python function and keep the list of its elementary steps.
+
+`Staging` knows only types: it records what a compiler will run. `Tape` knows values: while a program runs, it keeps
+the steps that depend on the inputs of a derivative. Both make the same `Graph` of the same `Node`s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from wengert.ir.array import Array, Trace
+from wengert.ir.graph import Graph, Node, Var
+from wengert.ir.primitive import Params, Primitive, out_type
+from wengert.ir.source import user_source
+from wengert.ir.types import ArrayType
+
+
+class Recorder(Trace):
+    """A trace that keeps nodes."""
+
+    __slots__ = ("inputs", "nodes", "size")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nodes: list[Node] = []
+        self.inputs: list[Var] = []
+        self.size = 0
+
+    def _var(self, data: Array | None, type: ArrayType | None = None) -> Var:
+        var = Var(self, data, self.size, type)
+        self.size += 1
+        return var
+
+    def finish(self, outputs: Sequence[Array], name: str = "") -> Graph:
+        """Close the recording and hand over the graph."""
+        graph = Graph(self.inputs, self.nodes, outputs, self, self.size, name)
+        self.closed = True
+        self.nodes, self.inputs = [], []  # the trace must not keep what it recorded alive
+        return graph
+
+
+class Staging(Recorder):
+    """Records with types only. Tracers of enclosing transformations that the function uses become inputs."""
+
+    __slots__ = ("captured",)
+    what = "`jit` (or a control-flow function)"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.captured: dict[int, tuple[Array, Var]] = {}
+
+    def input(self, type: ArrayType) -> Var:
+        var = self._var(None, type)
+        self.inputs.append(var)
+        return var
+
+    def lift(self, a: Array) -> Array:
+        """`a` as it may stand in this graph: one of its values, a constant, or a captured tracer turned into an input."""
+        if a.trace is None or a.trace is self:
+            return a
+        known = self.captured.get(id(a))
+        if known is None:
+            known = self.captured[id(a)] = (a, self._var(None, a.type))
+        return known[1]
+
+    def process(self, primitive: Primitive, args: tuple[Array, ...], params: Params) -> Any:
+        types = out_type(primitive, args, params)
+        outs = tuple([self._var(None, t) for t in (types if primitive.multiple else (types,))])
+        inputs = tuple([a if a.trace is self else self.lift(a) for a in args])
+        self.nodes.append(Node(primitive, inputs, params, outs, user_source()))
+        return outs if primitive.multiple else outs[0]
+
+
+class Tape(Recorder):
+    """Records with values, which live one level down. With `everything`, steps without derivative are kept too."""
+
+    __slots__ = ("everything",)
+    what = "a derivative"
+
+    def __init__(self, everything: bool = False):
+        super().__init__()
+        self.everything = everything
+
+    def input(self, value: Array) -> Var:
+        var = self._var(value)
+        self.inputs.append(var)
+        return var
+
+    def process(self, primitive: Primitive, args: tuple[Array, ...], params: Params) -> Any:
+        values = [a.data if a.trace is self else a for a in args]
+        if self.everything:
+            differential = None
+            out = primitive.bind(*values, **params)
+        elif not primitive.differentiable:
+            return primitive.bind(*values, **params)
+        elif primitive.linearize is not None:
+            active = [a.trace is self for a in args]
+            out, differential = primitive.linearize(values, params, active)
+        else:
+            differential = None
+            out = primitive.bind(*values, **params)
+        source = user_source() if self.everything else None
+        if primitive.multiple:
+            outs = tuple([self._var(o) for o in out])
+            self.nodes.append(Node(primitive, args, params, outs, source, differential))
+            return outs
+        var = Var(self, out, self.size)
+        self.size += 1
+        self.nodes.append(Node(primitive, args, params, (var,), source, differential))
+        return var
+
+
+def stage(
+    function: Callable[..., Sequence[Array]], types: Sequence[ArrayType], name: str = ""
+) -> tuple[Graph, list[Array]]:
+    """Record `function` of arrays of these types. Returns the graph and the outer values it captured.
+
+    The captured values are the graph's *first* inputs: apply the graph to `[*captured, *arguments]`.
+    """
+    trace = Staging()
+    args = [trace.input(t) for t in types]
+    outputs = [trace.lift(o) for o in function(*args)]
+    outer = [a for a, _ in trace.captured.values()]
+    trace.inputs = [v for _, v in trace.captured.values()] + args
+    return trace.finish(outputs, name), outer

@@ -1,0 +1,196 @@
+"""Arithmetic, powers and rounding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from wengert.errors import DTypeError
+from wengert.ir.array import Array
+from wengert.ir.maps import Compose, Linear
+from wengert.ir.primitive import registry
+from wengert.ir.source import at_user_line
+from wengert.ir.types import ArrayType
+from wengert.ops.compare import equal, greater, less, select
+from wengert.ops.elementwise import MINUS, ONE, Elementwise, NotDifferentiable, Scale
+from wengert.ops.promote import convert, number
+
+
+def _guarded(t: Any, d: Any) -> Any:
+    product = np.multiply(t, d)
+    if product.ndim == 0:
+        return product if product == product else np.where(t == 0, np.zeros_like(product), product)
+    squares = np.vdot(product, product)  # NaN just when some product is: squares cannot cancel
+    if squares == squares:
+        return product
+    return np.where(t == 0, product.dtype.type(0), product)
+
+
+add = Elementwise("add", np.add, ONE, ONE, takes="ifc", doc="`x + y`.")
+subtract = Elementwise("subtract", np.subtract, ONE, MINUS, takes="ifc", doc="`x - y`.")
+multiply = Elementwise("multiply", np.multiply, lambda o, x, y: y, lambda o, x, y: x, doc="`x * y`.")
+guarded_multiply = Elementwise(
+    "guarded_multiply",
+    _guarded,
+    lambda o, t, d: d,
+    lambda o, t, d: t,
+    doc="`t * d`, but exactly 0 where `t` is 0, whatever `d`: how a (co)tangent meets a derivative.",
+)
+divide = Elementwise(
+    "divide", np.true_divide, lambda o, x, y: 1 / y, lambda o, x, y: -(o / y), takes="fc", doc="`x / y`."
+)
+negative = Elementwise("negative", np.negative, MINUS, doc="`-x`.")
+positive = Elementwise("positive", np.positive, ONE, doc="`+x`.")
+square = Elementwise("square", np.square, lambda o, x: 2 * x, doc="`x²`.")
+reciprocal = Elementwise("reciprocal", np.reciprocal, lambda o, x: -(o * o), takes="fc", doc="`1 / x`.")
+
+
+sign = NotDifferentiable("sign", np.sign, arity=1, takes="ifc", doc="-1, 0 or 1; for complex `x`, `x / |x|` (0 at 0).")
+
+
+def _abs_factor(o: Array, x: Array) -> Any:
+    if x.dtype.kind != "c":
+        return sign(x)
+    direction = registry["conj"].bind(sign(x))
+    return Compose(Scale(direction, x.shape, x.shape, bounded=True), Linear(registry["real"], 0, (x,), {}))
+
+
+abs_ = Elementwise("abs", np.absolute, _abs_factor, gives="real", bounded=True, doc="`|x|`; the derivative at 0 is 0.")
+
+
+def _power(x: Any, y: Any) -> Any:
+    if x.dtype.kind in "iu" and np.any(y < 0):
+        raise DTypeError("power: an integer to a negative power is no integer; convert to float first (wg.astype)")
+    return np.power(x, y)
+
+
+def _power_by_base(o: Array, x: Array, y: Array) -> Array:
+    # y·x^(y-1), but 0 for y = 0 even at x = 0
+    at_zero = equal(y, 0)
+    return select(at_zero, 0, y * power(x, select(at_zero, 1, y - 1)))
+
+
+def _power_by_exponent(o: Array, x: Array, y: Array) -> Array:
+    # x^y·log x, whose limit at x = 0 is 0 for y > 0 (and for y = 0 the power is 1 whatever x)
+    return select(equal(x, 0), 0, registry["log"].bind(select(equal(x, 0), 1, x)) * o)
+
+
+power = Elementwise(
+    "power",
+    _power,
+    _power_by_base,
+    _power_by_exponent,
+    doc="`x ** y`; `0 ** 0 = 1`, with derivative 0 by either argument.",
+)
+
+
+def _integer_power(x: Any, *, exponent: int) -> Any:
+    return np.power(x, exponent) if x.dtype.kind in "iu" else np.power(x, x.dtype.type(exponent))
+
+
+class IntegerPower(Elementwise):
+    """`x ** n` for a Python integer n: no logarithm, exact for negative x, derivative `n·x^(n-1)`."""
+
+    def __init__(self) -> None:
+        super().__init__("integer_power", _integer_power, self._factor)
+
+    def type(self, x: ArrayType, *, exponent: int) -> ArrayType:  # type: ignore[override]
+        if exponent < 0 and x.dtype.kind in "iu":
+            raise DTypeError(
+                f"power: an integer to the power {exponent} is no integer; convert to float first{at_user_line()}"
+            )
+        return x
+
+    def _factor(self, o: Array, x: Array, *, exponent: int) -> Any:
+        if exponent == 0:
+            return number(0, x.dtype)
+        return number(exponent, x.dtype) * (x if exponent == 2 else self.bind(x, exponent=exponent - 1))
+
+    def evaluate(self, x: Any, *, exponent: int) -> Any:  # type: ignore[override]
+        if exponent < 0 and x.dtype.kind in "iu":
+            raise ValueError("negative power of an integer")
+        return np.square(x) if exponent == 2 else _integer_power(x, exponent=exponent)
+
+
+integer_power = IntegerPower()
+
+
+def _prefer_first(better: Any) -> Any:
+    def first(o: Array, x: Array, y: Array) -> Array:
+        return select(equal(x, y), 0.5, convert(better(x, y), x.dtype))
+
+    def second(o: Array, x: Array, y: Array) -> Array:
+        return select(equal(x, y), 0.5, convert(better(y, x), x.dtype))
+
+    return first, second
+
+
+maximum = Elementwise(
+    "maximum",
+    np.maximum,
+    *_prefer_first(lambda a, b: greater(a, b)),
+    takes="bif",
+    bounded=True,
+    doc="The larger of `x` and `y`; NaN if either is. Where they are equal each has derivative 1/2.",
+)
+minimum = Elementwise(
+    "minimum",
+    np.minimum,
+    *_prefer_first(lambda a, b: less(a, b)),
+    takes="bif",
+    bounded=True,
+    doc="The smaller of `x` and `y`; NaN if either is. Where they are equal each has derivative 1/2.",
+)
+
+
+remainder = Elementwise(
+    "remainder",
+    np.remainder,
+    ONE,
+    lambda o, x, y: -floor(divide(x, y)),
+    takes="if",
+    doc="`x - floor(x / y)·y`, with the sign of `y` (Python's `%`).",
+)
+fmod = Elementwise(
+    "fmod",
+    np.fmod,
+    ONE,
+    lambda o, x, y: -trunc(divide(x, y)),
+    takes="if",
+    doc="`x - trunc(x / y)·y`, with the sign of `x` (C's `fmod`).",
+)
+floor_divide = NotDifferentiable("floor_divide", np.floor_divide, arity=2, takes="if", doc="`floor(x / y)`.")
+
+
+def _whole(f: Any) -> Any:
+    return lambda x: x if x.dtype.kind in "iub" else f(x)
+
+
+floor = NotDifferentiable("floor", _whole(np.floor), arity=1, takes="if", doc="The largest whole number not above `x`.")
+ceil = NotDifferentiable("ceil", _whole(np.ceil), arity=1, takes="if", doc="The smallest whole number not below `x`.")
+trunc = NotDifferentiable("trunc", _whole(np.trunc), arity=1, takes="if", doc="The whole number next to `x` towards 0.")
+round_ = NotDifferentiable(
+    "round", _whole(np.round), arity=1, takes="ifc", doc="The nearest whole number; halves go to the even one."
+)
+copysign = Elementwise(
+    "copysign",
+    np.copysign,
+    lambda o, x, y: sign(x) * sign(o),
+    None,
+    takes="f",
+    bounded=True,
+    doc="`|x|` with the sign of `y`.",
+)
+nextafter = NotDifferentiable(
+    "nextafter", np.nextafter, arity=2, takes="f", doc="The next number of this type after `x` towards `y`."
+)
+hypot = Elementwise(
+    "hypot",
+    np.hypot,
+    lambda o, x, y: select(equal(o, 0), 0, x / select(equal(o, 0), 1, o)),
+    lambda o, x, y: select(equal(o, 0), 0, y / select(equal(o, 0), 1, o)),
+    takes="f",
+    bounded=True,
+    doc="`sqrt(x² + y²)` without overflow; the derivative at (0, 0) is 0.",
+)

@@ -1,0 +1,167 @@
+"""Contraction: the general product of two arrays, from which matmul, einsum and tensordot are made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from wengert.errors import DTypeError, ShapeError
+from wengert.ir.array import Array
+from wengert.ir.maps import Linear, Map
+from wengert.ir.primitive import Params, Primitive
+from wengert.ir.source import at_user_line
+from wengert.ir.types import ArrayType
+from wengert.ops.shape import broadcast_to, permute, to_front
+
+Axes = tuple[int, ...]
+
+
+class DotGeneral(Primitive):
+    """`out[b…, m…, n…] = Σ_k x[b…, m…, k…] · y[b…, n…, k…]`.
+
+    `batch = (bx, by)` and `contract = (cx, cy)` name the axes of each input that are paired; what is left of `x` (m)
+    and of `y` (n) follows in order. Axes may stand anywhere in the inputs.
+    """
+
+    def type(self, x: ArrayType, y: ArrayType, *, batch: tuple[Axes, Axes], contract: tuple[Axes, Axes]) -> ArrayType:  # type: ignore[override]
+        if x.dtype != y.dtype:
+            raise DTypeError(f"a product of {x.dtype.name} and {y.dtype.name}; they must be equal{at_user_line()}")
+        for what, (ax, ay) in (("batch", batch), ("contracted", contract)):
+            for i, j in zip(ax, ay, strict=True):
+                if x.shape[i] != y.shape[j]:
+                    raise ShapeError(
+                        f"a product of shapes {x.shape} and {y.shape}: the {what} axes {i} and {j} have lengths "
+                        f"{x.shape[i]} and {y.shape[j]}; they must be equal. For matrices, the columns of the first must "
+                        f"match the rows of the second.{at_user_line()}"
+                    )
+        lead = tuple(x.shape[i] for i in batch[0])
+        return ArrayType(
+            lead + _left(x.shape, batch[0] + contract[0]) + _left(y.shape, batch[1] + contract[1]), x.dtype
+        )
+
+    def evaluate(self, x: Any, y: Any, *, batch: tuple[Axes, Axes], contract: tuple[Axes, Axes]) -> Any:  # type: ignore[override]
+        (bx, by), (cx, cy) = batch, contract
+        if (
+            not bx and x.ndim == 2 and y.ndim == 2 and len(cx) == 1
+        ):  # plain matrices: no copies, BLAS takes either layout
+            return np.matmul(x if cx == (1,) else x.T, y if cy == (0,) else y.T)
+        fx = tuple(i for i in range(x.ndim) if i not in bx + cx)
+        fy = tuple(i for i in range(y.ndim) if i not in by + cy)
+        shape = tuple(x.shape[i] for i in bx + fx) + tuple(y.shape[i] for i in fy)
+        lead = tuple(x.shape[i] for i in bx)
+        k = int(np.prod([x.shape[i] for i in cx], dtype=int))
+        left = x.transpose(bx + fx + cx).reshape(*lead, int(np.prod([x.shape[i] for i in fx], dtype=int)), k)
+        right = y.transpose(by + cy + fy).reshape(*lead, k, int(np.prod([y.shape[i] for i in fy], dtype=int)))
+        return np.matmul(left, right).reshape(shape)
+
+    def partial(self, i: int, values: Sequence[Array], out: Array, params: Params) -> Map | None:
+        return Linear(self, i, values, params) if out.dtype.kind in "fc" else None
+
+    def transpose(self, i: int, ct: Array, values: Sequence[Array], params: Params) -> Array:
+        # ct has axes (batch, m, n); contract it with the other input over that input's free axes
+        x, other = values[i], values[1 - i]
+        bx, cx = params["batch"][i], params["contract"][i]
+        bo, co = params["batch"][1 - i], params["contract"][1 - i]
+        free_x = tuple(a for a in range(x.ndim) if a not in bx + cx)
+        free_o = tuple(a for a in range(other.ndim) if a not in bo + co)
+        nb = len(bx)
+        start = nb + (len(free_x) if i == 0 else 0)
+        ct_contract = tuple(range(start, start + len(free_o)))
+        result = dot_general(ct, other, (tuple(range(nb)), bo), (ct_contract, free_o))
+        # its axes: batch, free of x, then what remains of `other`: its contracted axes in increasing order
+        rest = sorted(co)
+        order = [*bx, *free_x, *(cx[co.index(a)] for a in rest)]
+        return permute(result, tuple(order.index(a) for a in range(x.ndim)))
+
+    def batch(self, values: Sequence[Array], axes: Sequence[int | None], size: int, params: Params) -> Any:
+        (x, y), (ax, ay) = values, axes
+        (bx, by), (cx, cy) = params["batch"], params["contract"]
+        if ax is not None and ay is not None:
+            x, y = to_front(x, ax), to_front(y, ay)
+            return dot_general(x, y, ((0, *_up(bx)), (0, *_up(by))), (_up(cx), _up(cy))), 0
+        if ax is not None:  # the batch becomes one more free axis of x, first among them
+            x = to_front(x, ax)
+            out = dot_general(x, y, (_up(bx), by), (_up(cx), cy))
+            return out, len(bx)
+        y = to_front(y, ay)
+        free_x = x.ndim - len(bx) - len(cx)
+        return dot_general(x, y, (bx, _up(by)), (cx, _up(cy))), len(bx) + free_x
+
+    def sparsity(self, patterns: Sequence[Any], types: Sequence[ArrayType], params: Params) -> Any:
+        # an output depends on everything in its row of x and its column of y
+        (px, py), (x, y) = patterns, types
+        (bx, by), (cx, cy) = params["batch"], params["contract"]
+        nb, mx = len(bx), len(x.shape) - len(bx) - len(cx)
+        ny = len(y.shape) - len(by) - len(cy)
+        out = None
+        shape = self.type(x, y, **params).shape
+        for p, t, b, c, lead in ((px, x, bx, cx, True), (py, y, by, cy, False)):
+            if p is None:
+                continue
+            free = tuple(a for a in range(len(t.shape)) if a not in b + c)
+            rows = (
+                np.bitwise_or.reduce(
+                    p.transpose((*b, *free, *c, p.ndim - 1)), axis=tuple(range(len(b) + len(free), len(t.shape)))
+                )
+                if c
+                else p.transpose((*b, *free, p.ndim - 1))
+            )
+            head = rows.shape[:nb]
+            tail = rows.shape[nb:-1]
+            full = rows.reshape(
+                (*head, *tail, *(1,) * ny, rows.shape[-1]) if lead else (*head, *(1,) * mx, *tail, rows.shape[-1])
+            )
+            full = np.broadcast_to(full, (*shape, rows.shape[-1]))
+            out = full if out is None else out | full
+        return out
+
+
+def _left(shape: tuple[int, ...], taken: Axes) -> tuple[int, ...]:
+    return tuple(d for i, d in enumerate(shape) if i not in taken)
+
+
+def _up(axes: Axes) -> Axes:
+    return tuple(a + 1 for a in axes)
+
+
+dot_general_p = DotGeneral("dot_general")
+
+
+def dot_general(x: Array, y: Array, batch: tuple[Axes, Axes], contract: tuple[Axes, Axes]) -> Array:
+    """The general product; see `DotGeneral`."""
+    return dot_general_p.bind(x, y, batch=batch, contract=contract)
+
+
+def matmul(x: Array, y: Array) -> Array:
+    """The matrix product over the last two axes, leading axes broadcast; one-dimensional operands are vectors."""
+    if x.ndim == 0 or y.ndim == 0:
+        raise ShapeError(
+            f"matmul of shapes {x.shape} and {y.shape}: a single number is no matrix; multiply with *{at_user_line()}"
+        )
+    if y.ndim == 1:
+        return dot_general(x, y, ((), ()), ((x.ndim - 1,), (0,)))
+    if x.ndim == 1 or y.ndim == 2:  # one side without batch: its columns follow the other's rows
+        out = dot_general(x, y, ((), ()), ((x.ndim - 1,), (y.ndim - 2,)))
+        return out
+    if x.ndim == 2 and y.ndim > 2:
+        out = dot_general(x, y, ((), ()), ((1,), (y.ndim - 2,)))  # m, batch, n
+        return permute(out, (*range(1, y.ndim - 1), 0, y.ndim - 1))
+    lead = _broadcast_lead(x, y)
+    x = broadcast_to(x, (*lead, *x.shape[-2:]))
+    y = broadcast_to(y, (*lead, *y.shape[-2:]))
+    b = tuple(range(len(lead)))
+    return dot_general(x, y, (b, b), ((x.ndim - 1,), (y.ndim - 2,)))
+
+
+def _broadcast_lead(x: Array, y: Array) -> tuple[int, ...]:
+    from_shapes = (x.shape[:-2], y.shape[:-2])
+    ndim = max(map(len, from_shapes))
+    wide = [(1,) * (ndim - len(s)) + s for s in from_shapes]
+    for a, b in zip(*wide, strict=True):
+        if a != b and 1 not in (a, b):
+            raise ShapeError(
+                f"matmul of shapes {x.shape} and {y.shape}: the leading axes do not broadcast{at_user_line()}"
+            )
+    return tuple(max(a, b) if 0 not in (a, b) else 0 for a, b in zip(*wide, strict=True))

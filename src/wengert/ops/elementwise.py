@@ -1,0 +1,251 @@
+"""The elementwise family: everything that all of its members share is said here once.
+
+A member is `Elementwise(name, ufunc, *factors)`: NumPy's function and, for each input, the local derivative as a
+function of the output and the inputs. Shapes broadcast as in NumPy; the inputs are of one type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from wengert.errors import DTypeError
+from wengert.ir.array import Array
+from wengert.ir.maps import IDENTITY, Compose, Linear, Map
+from wengert.ir.primitive import Params, Primitive, Unsupported, registry
+from wengert.ir.source import at_user_line
+from wengert.ir.types import ArrayType, Shape, bool_, broadcast_shapes, float_dtype, real_dtype
+from wengert.ops.promote import convert, promote
+
+ONE = "one"  # the derivative is 1: the map is the identity
+MINUS = "minus"  # the derivative is -1
+Factor = Callable[..., Array] | str | None
+
+
+class Elementwise(Primitive):
+    """One function applied to every element.
+
+    `factors[i]` is the derivative by input `i`: a function `(out, *inputs) -> Array`, `ONE`, `MINUS`, or None where it
+    is zero. `bounded` says that factors are finite for all finite and infinite inputs, so that no guard is needed.
+    `takes` names the kinds of element type accepted: any of `b`, `i` (which includes unsigned), `f`, `c`; `"float"`
+    means that integers are first converted to the default float. `gives` is "same", "bool" or "real".
+    """
+
+    def __init__(
+        self,
+        name: str,
+        ufunc: Callable[..., Any],
+        *factors: Factor,
+        takes: str = "ifc",
+        gives: str = "same",
+        bounded: bool = False,
+        arity: int | None = None,
+        doc: str = "",
+    ):
+        super().__init__(name)
+        self.ufunc = ufunc
+        self.factors = factors
+        self.takes = takes
+        self.gives = gives
+        self.bounded = bounded
+        self.arity = arity or max(1, len(factors))
+        self.differentiable = any(f is not None for f in factors)
+        self.__doc__ = doc
+
+    def __call__(self, *args: Any) -> Array:
+        arrays = promote(self.name, args)
+        kind = arrays[0].dtype.kind
+        if kind not in self.takes:
+            arrays = self._coerce(arrays, kind)
+        return self.bind(*arrays)
+
+    def _coerce(self, arrays: list[Array], kind: str) -> list[Array]:
+        if kind == "u" and "i" in self.takes:
+            return arrays
+        if kind in "biu" and "i" not in self.takes and "f" in self.takes:
+            return [convert(a, float_dtype(a.dtype, a.weak), a.weak) for a in arrays]
+        if kind == "b" and "i" in self.takes:
+            return [convert(a, np.dtype(np.int64)) for a in arrays]
+        self._refuse(arrays[0].dtype)
+        raise AssertionError
+
+    def _refuse(self, dtype: np.dtype) -> None:
+        names = {"b": "booleans", "i": "integers", "f": "real floats", "c": "complex numbers"}
+        wanted = ", ".join(names[k] for k in self.takes)
+        raise DTypeError(
+            f"{self.name} is defined for {wanted}, but was given {dtype.name}; convert with wg.astype{at_user_line()}"
+        )
+
+    def type(self, *types: ArrayType, **params: Any) -> ArrayType:
+        dtype = types[0].dtype
+        if any(t.dtype != dtype for t in types):
+            raise DTypeError(
+                f"{self.name}: inputs of types {', '.join(t.dtype.name for t in types)}; they must be equal{at_user_line()}"
+            )
+        try:
+            shape = broadcast_shapes([t.shape for t in types], self.name)
+        except ValueError as error:
+            error.args = (error.args[0] + at_user_line(),)
+            raise
+        if self.gives == "bool":
+            return ArrayType(shape, bool_)
+        return ArrayType(shape, real_dtype(dtype) if self.gives == "real" else dtype)
+
+    def evaluate(self, *values: Any, **params: Any) -> Any:
+        return self.ufunc(*values, **params)
+
+    def partial(self, i: int, values: Sequence[Array], out: Array, params: Params) -> Map | None:
+        factor = self.factors[i]
+        if factor is None:
+            return None
+        shape, out_shape = values[i].shape, out.shape
+        if factor is ONE:
+            return IDENTITY if shape == out_shape else Stretch(shape, out_shape)
+        if factor is MINUS:
+            negate = Linear(registry["negative"], 0, (values[i],), {})
+            return negate if shape == out_shape else Compose(Stretch(shape, out_shape), negate)
+        d = factor(out, *values, **params)  # type: ignore[operator]
+        return d if isinstance(d, Map) else Scale(d, shape, out_shape, self.bounded)
+
+    def batch(self, values: Sequence[Array], axes: Sequence[int | None], size: int, params: Params) -> Any:
+        return self.bind(*align(values, axes), **params), 0
+
+    def sparsity(self, patterns: Sequence[Any], types: Sequence[ArrayType], params: Params) -> Any:
+        shape = broadcast_shapes([t.shape for t in types])
+        result: Any = None
+        for pattern, factor in zip(patterns, self.factors, strict=False):
+            if pattern is None or factor is None:
+                continue
+            lead = (1,) * (len(shape) + 1 - pattern.ndim)
+            full = np.broadcast_to(pattern.reshape(lead + pattern.shape), (*shape, pattern.shape[-1]))
+            result = full if result is None else result | full
+        return result
+
+
+def align(values: Sequence[Array], axes: Sequence[int | None]) -> list[Array]:
+    """Batched operands with the batch in front and equal ranks behind it, so that they broadcast as before."""
+    move, reshape = registry["permute"], registry["reshape"]
+    ndim = max(v.ndim - (axis is not None) for v, axis in zip(values, axes, strict=True))
+    result = []
+    for v, axis in zip(values, axes, strict=True):
+        if axis is not None:
+            if axis != 0:
+                v = move.bind(v, axes=(axis, *(i for i in range(v.ndim) if i != axis)))
+            if v.ndim < ndim + 1:
+                v = reshape.bind(v, shape=(v.shape[0], *(1,) * (ndim + 1 - v.ndim), *v.shape[1:]))
+        result.append(v)
+    return result
+
+
+class Stretch(Map):
+    """Broadcasting from `shape` to `out_shape`; its transpose is a sum."""
+
+    __slots__ = ("out_shape", "shape")
+    kind = "broadcast"
+
+    def __init__(self, shape: Shape, out_shape: Shape):
+        self.shape = shape
+        self.out_shape = out_shape
+
+    def push(self, tangent: Array) -> Array:
+        return stretch_to(tangent, self.out_shape)
+
+    def pull(self, cotangent: Array) -> Array:
+        return sum_to(cotangent, self.shape)
+
+
+class Scale(Map):
+    """Elementwise multiplication by `factor`, with broadcasting.
+
+    Where the tangent or cotangent is exactly zero the product is zero, even if the factor is infinite or NaN: what
+    does not influence the result has no influence on the derivative.
+    """
+
+    __slots__ = ("_factor", "bounded", "out_shape", "shape")
+    kind = "scale"
+
+    def __init__(self, factor: Array, shape: Shape, out_shape: Shape, bounded: bool = False):
+        self._factor = factor
+        self.shape = shape
+        self.out_shape = out_shape
+        self.bounded = bounded
+
+    @property
+    def factor(self) -> Array:
+        return self._factor
+
+    def push(self, tangent: Array) -> Array:
+        product = registry["multiply" if self.bounded else "guarded_multiply"].bind(tangent, self._factor)
+        return product if product.shape == self.out_shape else stretch_to(product, self.out_shape)
+
+    def pull(self, cotangent: Array) -> Array:
+        product = registry["multiply" if self.bounded else "guarded_multiply"].bind(cotangent, self._factor)
+        return product if product.shape == self.shape else sum_to(product, self.shape)
+
+
+def sum_to(x: Array, shape: Shape) -> Array:
+    """The adjoint of broadcasting from `shape`: sums over the axes that broadcasting added or stretched."""
+    if x.shape == shape:
+        return x
+    extra = x.ndim - len(shape)
+    axes = tuple(range(extra)) + tuple(i + extra for i, d in enumerate(shape) if d == 1 and x.shape[i + extra] != 1)
+    if axes:
+        x = registry["sum"].bind(x, axes=axes)
+    return x if x.shape == shape else registry["reshape"].bind(x, shape=shape)
+
+
+def stretch_to(x: Array, shape: Shape) -> Array:
+    """`x` broadcast to `shape`."""
+    return x if x.shape == shape else registry["broadcast_to"].bind(x, shape=shape)
+
+
+class Convert(Elementwise):
+    """The same numbers in another element type. From complex to real is refused."""
+
+    differentiable = True
+
+    def __init__(self, name: str):
+        super().__init__(name, np.asarray, ONE, takes="bifc")
+
+    def type(self, x: ArrayType, *, dtype: np.dtype, weak: bool) -> ArrayType:  # type: ignore[override]
+        if x.dtype.kind == "c" and dtype.kind not in "cb":
+            raise DTypeError(
+                f"astype: complex numbers ({x.dtype.name}) do not convert to {dtype.name}; take wg.real(x) or wg.abs(x)"
+                + at_user_line()
+            )
+        return ArrayType(x.shape, dtype)
+
+    def evaluate(self, x: Any, *, dtype: np.dtype, weak: bool) -> Any:  # type: ignore[override]
+        if x.dtype.kind == "c" and dtype.kind not in "cb":
+            raise ValueError("complex to real")
+        return x.astype(dtype)
+
+    def weak_result(self, args: Sequence[Any], params: Params) -> bool:
+        return params["weak"]
+
+    def partial(self, i: int, values: Sequence[Array], out: Array, params: Params) -> Map | None:
+        both_float = values[0].dtype.kind in "fc" and out.dtype.kind in "fc"
+        return Linear(self, 0, values, params) if both_float else None
+
+    def transpose(self, i: int, ct: Array, values: Sequence[Array], params: Params) -> Array:
+        x = values[0]
+        if ct.dtype.kind == "c" and x.dtype.kind == "f":
+            ct = registry["real"].bind(ct)
+        return convert(ct, x.dtype, x.weak)
+
+
+class NotDifferentiable(Elementwise):
+    """An elementwise member whose output does not change continuously: comparisons, logic, bits, rounding."""
+
+    partial = Unsupported("the output is piecewise constant, so its derivative is zero wherever it exists")  # type: ignore[assignment]
+
+    def __init__(
+        self, name: str, ufunc: Callable[..., Any], *, arity: int, takes: str, gives: str = "same", doc: str = ""
+    ):
+        super().__init__(name, ufunc, takes=takes, gives=gives, arity=arity, doc=doc)
+        self.factors = (None,) * arity
+
+
+convert_p = Convert("convert")

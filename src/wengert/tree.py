@@ -1,0 +1,343 @@
+"""Pytrees: tuples, lists, dicts, dataclasses, modules and registered classes seen as a list of array leaves.
+
+`flatten` gives the leaves and a `TreeDef`, a hashable value that describes everything else; `unflatten` puts
+them together again. Plain containers are values: an array that stands twice in a tuple is two leaves. Modules
+and mutable dataclasses are *objects*: one that stands twice is flattened once, and an array that stands twice
+inside modules (a tied weight) is one leaf, so that it has one derivative.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any
+
+import numpy as np
+
+from wengert.errors import ArgumentError, TreeError
+
+_NUMBERS = (int, float, complex, np.ndarray, np.generic)
+
+
+class Module:
+    """Base of all models: a mutable object whose attributes are arrays, containers, modules or plain settings.
+
+    Arrays (and containers and modules of arrays) are the leaves; Python numbers, strings and functions are
+    settings, which belong to the structure. Assigning an array attribute inside a transformed function is
+    allowed: the transformation carries the new value out and writes it back.
+    """
+
+
+class TreeDef:
+    """The structure of a pytree without its leaves: hashable, comparable, printable."""
+
+    __slots__ = ("_hash", "children", "kind", "meta", "num_leaves")
+
+    def __init__(self, kind: str, meta: Hashable = None, children: tuple[TreeDef, ...] = ()):
+        self.kind = kind
+        self.meta = meta
+        self.children = children
+        self.num_leaves: int = 1 if kind == "leaf" else sum(c.num_leaves for c in children)
+        self._hash = hash((kind, meta, children))
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, TreeDef) or self._hash != other._hash:
+            return False
+        return self.kind == other.kind and self.meta == other.meta and self.children == other.children
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __repr__(self) -> str:
+        if self.kind == "leaf":
+            return "*"
+        if self.kind in ("none", "static"):
+            return repr(self.meta)
+        if self.kind in ("object", "again", "tied"):
+            name = self.meta[0].__name__ if self.kind == "object" else self.kind  # type: ignore[index]
+            return f"{name}({', '.join(map(repr, self.children))})"
+        inner = ", ".join(map(repr, self.children))
+        if self.kind == "dict":
+            inner = ", ".join(f"{k!r}: {c!r}" for k, c in zip(self.meta[1], self.children, strict=True))  # type: ignore[index]
+            return "{" + inner + "}"
+        return f"[{inner}]" if self.meta is list else f"({inner})"
+
+
+class _Setting:
+    """A setting inside a tree: compared by type and value, or by identity where it cannot be hashed."""
+
+    __slots__ = ("key", "value")
+
+    def __init__(self, value: Any):
+        self.value = value
+        try:
+            hash(value)
+            self.key: Hashable = (type(value), value)
+        except TypeError:
+            self.key = (type(value), id(value))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Setting) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Registered:
+    flatten: Callable[[Any], tuple[Iterable[Any], Hashable]]
+    unflatten: Callable[[Hashable, Iterable[Any]], Any]
+
+
+_registered: dict[type, _Registered] = {}
+
+
+def register(
+    cls: type,
+    flatten: Callable[[Any], tuple[Iterable[Any], Hashable]],
+    unflatten: Callable[[Hashable, Iterable[Any]], Any],
+) -> type:
+    """Make instances of `cls` containers.
+
+    `flatten(instance)` returns `(children, settings)`, the settings hashable; `unflatten(settings, children)`
+    builds an instance from them.
+    """
+    if cls in _registered:
+        raise ArgumentError(f"{cls.__name__} is registered already; each class is registered once")
+    _registered[cls] = _Registered(flatten, unflatten)
+    return cls
+
+
+def is_leaf(x: Any) -> bool:
+    """Whether `x` is an array or a number, that is, something that can be differentiated or traced."""
+    return isinstance(x, _NUMBERS) or hasattr(type(x), "__array_namespace__")
+
+
+def _is_object(x: Any) -> bool:
+    if isinstance(x, Module):
+        return True
+    return dataclasses.is_dataclass(x) and not isinstance(x, type) and not x.__dataclass_params__.frozen  # type: ignore[attr-defined]
+
+
+class _Flattener:
+    def __init__(self, references: dict[int, int] | None = None):
+        self.leaves: list[Any] = []
+        self.objects: list[Any] = []  # every mutable object, in the order met
+        self.paths: list[tuple[Any, ...]] = []
+        self.in_module: list[bool] = []
+        self.seen: dict[int, int] = dict(references or {})  # id of an object -> its number
+        self.tied: dict[int, int] = {}  # id of an array inside objects -> its leaf number
+        self.open: set[int] = set()
+        self.known = len(self.seen)
+
+    def walk(self, x: Any, path: tuple[Any, ...] = (), inside: bool = False) -> TreeDef:
+        if x is None:
+            return _NONE
+        if is_leaf(x) and not (inside and isinstance(x, (int, float, complex)) and not isinstance(x, np.generic)):
+            if inside:
+                if (first := self.tied.get(id(x))) is not None:
+                    return TreeDef("tied", first)
+                self.tied[id(x)] = len(self.leaves)
+            self.leaves.append(x)
+            self.paths.append(path)
+            self.in_module.append(inside)
+            return _LEAF
+        cls = type(x)
+        if cls in (tuple, list, dict, OrderedDict) or isinstance(x, tuple) or cls in _registered or _composite(x):
+            return self._container(x, cls, path, inside)
+        return TreeDef("static", _Setting(x))
+
+    def _container(self, x: Any, cls: type, path: tuple[Any, ...], inside: bool) -> TreeDef:
+        key = id(x)
+        if key in self.open:
+            where = "".join(f".{p}" if isinstance(p, str) else f"[{p!r}]" for p in path)
+            raise TreeError(
+                f"a {cls.__name__} contains itself (at {where or 'its top'}); a model must be a tree. "
+                "Sharing a part in several places is fine; for a way back to the parent keep a weak reference "
+                "or a plain function instead."
+            )
+        self.open.add(key)
+        try:
+            if cls in (dict, OrderedDict):
+                keys = tuple(x)
+                children = tuple(self.walk(x[k], (*path, k), inside) for k in keys)
+                return TreeDef("dict", (cls, keys), children)
+            if isinstance(x, (tuple, list)):
+                return TreeDef("sequence", cls, tuple(self.walk(c, (*path, i), inside) for i, c in enumerate(x)))
+            if cls in _registered:
+                parts, settings = _registered[cls].flatten(x)
+                children = tuple(self.walk(c, (*path, i), inside) for i, c in enumerate(parts))
+                return TreeDef("registered", (cls, settings), children)
+            if _is_object(x):
+                return self._object(x, cls, path)
+            names = tuple(f.name for f in dataclasses.fields(x))
+            children = tuple(self.walk(getattr(x, n), (*path, n), inside) for n in names)
+            return TreeDef("record", (cls, names), children)
+        finally:
+            self.open.discard(key)
+
+    def _object(self, x: Any, cls: type, path: tuple[Any, ...]) -> TreeDef:
+        if (number := self.seen.get(id(x))) is not None:
+            return TreeDef("again", number)
+        self.seen[id(x)] = self.known + len(self.objects)
+        self.objects.append(x)
+        names = tuple(vars(x))
+        inside = isinstance(x, Module)
+        children = tuple(self.walk(v, (*path, n), inside) for n, v in vars(x).items())
+        return TreeDef("object", (cls, names), children)
+
+
+def _composite(x: Any) -> bool:
+    return isinstance(x, Module) or (dataclasses.is_dataclass(x) and not isinstance(x, type))
+
+
+_NONE = TreeDef("none")
+_LEAF = TreeDef("leaf")
+
+
+def flatten(tree: Any) -> tuple[list[Any], TreeDef]:
+    """The leaves of `tree`, left to right, and its structure."""
+    walker = _Flattener()
+    treedef = walker.walk(tree)
+    return walker.leaves, treedef
+
+
+def unflatten(treedef: TreeDef, leaves: Iterable[Any]) -> Any:
+    """The tree with structure `treedef` and the given `leaves`; objects are made anew, never shared with the old."""
+    return _Unflattener(list(leaves)).build(treedef)
+
+
+class _Unflattener:
+    def __init__(self, leaves: list[Any], objects: list[Any] | None = None):
+        self.leaves = leaves
+        self.next = 0
+        self.objects: list[Any] = list(objects or [])
+
+    def build(self, d: TreeDef) -> Any:
+        kind = d.kind
+        if kind == "leaf":
+            self.next += 1
+            try:
+                return self.leaves[self.next - 1]
+            except IndexError:
+                raise TreeError(f"{len(self.leaves)} leaves given for a structure that has more") from None
+        if kind == "none":
+            return None
+        if kind == "static":
+            return d.meta.value  # type: ignore[union-attr]
+        if kind == "tied":
+            return self.leaves[d.meta]  # type: ignore[index]
+        if kind == "again":
+            return self.objects[d.meta]  # type: ignore[index]
+        if kind == "object":
+            cls, names = d.meta  # type: ignore[misc]
+            x = object.__new__(cls)
+            self.objects.append(x)
+            for n, c in zip(names, d.children, strict=True):
+                object.__setattr__(x, n, self.build(c))
+            return x
+        children = [self.build(c) for c in d.children]
+        if kind == "sequence":
+            cls = d.meta
+            return cls(*children) if hasattr(cls, "_fields") else cls(children)  # type: ignore[operator,misc]
+        cls, keys = d.meta  # type: ignore[misc]
+        if kind == "dict":
+            return cls(zip(keys, children, strict=True))
+        if kind == "registered":
+            return _registered[cls].unflatten(keys, children)
+        x = object.__new__(cls)
+        for n, c in zip(keys, children, strict=True):
+            object.__setattr__(x, n, c)
+        return x
+
+
+def leaves(tree: Any) -> list[Any]:
+    """The leaves of `tree`, left to right."""
+    return flatten(tree)[0]
+
+
+def leaf_paths(tree: Any) -> list[str]:
+    """A readable name for every leaf, such as `layers[0].weight`, in the order of `leaves`."""
+    walker = _Flattener()
+    walker.walk(tree)
+    return [path_name(p) for p in walker.paths]
+
+
+def path_name(path: tuple[Any, ...]) -> str:
+    """`('layers', 0, 'weight')` as `layers[0].weight`."""
+    text = "".join(f".{p}" if isinstance(p, str) and p.isidentifier() else f"[{p!r}]" for p in path)
+    return text.removeprefix(".")
+
+
+def map(f: Callable[..., Any], tree: Any, *rest: Any) -> Any:
+    """`f` applied to every leaf of `tree` (and to the leaves of `rest` beside it, of the same structure)."""
+    first, treedef = flatten(tree)
+    columns = [first]
+    for other in rest:
+        its_leaves, its_def = flatten(other)
+        if its_def != treedef:
+            raise TreeError(f"tree.map needs trees of one structure; got {treedef} and {its_def}")
+        columns.append(its_leaves)
+    return unflatten(treedef, [f(*row) for row in zip(*columns, strict=True)])
+
+
+class Opened:
+    """Arguments opened for a transformation: leaves to trace, and the mutable objects to write back to.
+
+    `rebuild(leaves)` makes the arguments again from other leaves, with copies of the objects. After the function
+    has run on the copies, `changes()` lists what it assigned, as leaves and a structure, and `write_back` puts the
+    computed values into the caller's own objects.
+    """
+
+    __slots__ = ("copies", "in_module", "leaves", "objects", "paths", "snapshot", "treedef")
+
+    def __init__(self, tree: Any):
+        walker = _Flattener()
+        self.treedef = walker.walk(tree)
+        self.leaves = walker.leaves
+        self.objects = walker.objects
+        self.paths = walker.paths
+        self.in_module = walker.in_module
+        self.copies: list[Any] = []
+        self.snapshot: list[dict[str, Any]] = []
+
+    def rebuild(self, leaves: Iterable[Any]) -> Any:
+        builder = _Unflattener(list(leaves))
+        tree = builder.build(self.treedef)
+        self.copies = builder.objects
+        self.snapshot = [{n: self._flat(v, isinstance(c, Module)) for n, v in vars(c).items()} for c in self.copies]
+        return tree
+
+    def _flat(self, value: Any, inside: bool) -> tuple[list[Any], TreeDef]:
+        walker = _Flattener({id(c): i for i, c in enumerate(self.copies)})
+        return walker.leaves, walker.walk(value, inside=inside)
+
+    def changes(self) -> tuple[list[Any], tuple[tuple[int, str, TreeDef | None], ...]]:
+        """What the function assigned: all new leaves, and `(object, attribute, structure)` for each of them."""
+        found: list[Any] = []
+        where: list[tuple[int, str, TreeDef | None]] = []
+        for i, (copy, before) in enumerate(zip(self.copies, self.snapshot, strict=True)):
+            for name, value in vars(copy).items():
+                new, treedef = self._flat(value, isinstance(copy, Module))
+                old, old_def = before.get(name, ((), None))
+                if treedef == old_def and all(a is b for a, b in zip(new, old, strict=True)):
+                    continue
+                found += new
+                where.append((i, name, treedef))
+            where += [(i, name, None) for name in before if name not in vars(copy)]
+        return found, tuple(where)
+
+    def write_back(self, where: tuple[tuple[int, str, TreeDef | None], ...], leaves: Iterable[Any]) -> None:
+        rest = list(leaves)
+        for i, name, treedef in where:
+            if treedef is None:
+                object.__delattr__(self.objects[i], name)
+                continue
+            mine, rest = rest[: treedef.num_leaves], rest[treedef.num_leaves :]
+            object.__setattr__(self.objects[i], name, _Unflattener(mine, self.objects).build(treedef))
