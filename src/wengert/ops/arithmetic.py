@@ -13,7 +13,7 @@ from wengert.ir.primitive import registry
 from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType
 from wengert.ops.compare import equal, greater, less, select
-from wengert.ops.elementwise import MINUS, ONE, Elementwise, NotDifferentiable, Scale
+from wengert.ops.elementwise import MINUS, ONE, Elementwise, NotDifferentiable, Scale, Signed
 from wengert.ops.promote import convert, number
 
 
@@ -27,8 +27,8 @@ def _guarded(t: Any, d: Any) -> Any:
     return np.where(t == 0, product.dtype.type(0), product)
 
 
-add = Elementwise("add", np.add, ONE, ONE, takes="ifc", doc="`x + y`.")
-subtract = Elementwise("subtract", np.subtract, ONE, MINUS, takes="ifc", doc="`x - y`.")
+add = Signed("add", np.add, ONE, ONE, takes="ifc", doc="`x + y`.")
+subtract = Signed("subtract", np.subtract, ONE, MINUS, takes="ifc", doc="`x - y`.")
 multiply = Elementwise("multiply", np.multiply, lambda o, x, y: y, lambda o, x, y: x, doc="`x * y`.")
 guarded_multiply = Elementwise(
     "guarded_multiply",
@@ -40,8 +40,8 @@ guarded_multiply = Elementwise(
 divide = Elementwise(
     "divide", np.true_divide, lambda o, x, y: 1 / y, lambda o, x, y: -(o / y), takes="fc", doc="`x / y`."
 )
-negative = Elementwise("negative", np.negative, MINUS, doc="`-x`.")
-positive = Elementwise("positive", np.positive, ONE, doc="`+x`.")
+negative = Signed("negative", np.negative, MINUS, doc="`-x`.")
+positive = Signed("positive", np.positive, ONE, doc="`+x`.")
 square = Elementwise("square", np.square, lambda o, x: 2 * x, doc="`x²`.")
 reciprocal = Elementwise("reciprocal", np.reciprocal, lambda o, x: -(o * o), takes="fc", doc="`1 / x`.")
 

@@ -201,6 +201,14 @@ def stretch_to(x: Array, shape: Shape) -> Array:
     return x if x.shape == shape else registry["broadcast_to"].bind(x, shape=shape)
 
 
+class Signed(Elementwise):
+    """A sum of the inputs with signs: linear, so it has a transpose."""
+
+    def transpose(self, i: int, ct: Array, values: Sequence[Array], params: Params) -> Array:
+        signed = registry["negative"].bind(ct) if self.factors[i] is MINUS else ct
+        return sum_to(signed, values[i].shape)
+
+
 class Convert(Elementwise):
     """The same numbers in another element type. From complex to real is refused."""
 
