@@ -51,6 +51,7 @@ class Primitive:
 
     multiple = False
     differentiable = True  # False: the output is constant as far as derivatives go (integers, booleans, rounding)
+    inline = False  # True: a recording takes the steps of its graph (`expand`) instead of the one step
     linearize: Callable[..., Any] | None = None
     forward: Any = None  # values and tangents -> outputs and their tangents; stated beside `linearize`
     jvp: Callable[..., Any] | None = None
@@ -86,9 +87,13 @@ class Primitive:
     def sparsity(self, patterns: Sequence[Any], types: Sequence[ArrayType], params: Params) -> Any:
         raise NotImplementedError(f"{self.name} states no sparsity")
 
-    def weak_result(self, args: Sequence[Any], params: Params) -> bool:
-        """Whether the outputs are Python numbers at heart: by default, when all inputs are."""
+    def weak_result(self, args: Sequence[Any], params: Params) -> bool | tuple[bool, ...]:
+        """Whether the outputs (or each of them) are Python numbers at heart: by default, when all inputs are."""
         return bool(args) and args[0].weak and all(a.weak for a in args)
+
+    def expand(self, args: Sequence[Array], params: Params) -> Any:
+        """For an `inline` primitive: apply the steps it stands for."""
+        raise NotImplementedError
 
     # Application.
 
@@ -131,10 +136,11 @@ def evaluate_now(primitive: Primitive, args: Sequence[Array], params: Params) ->
     if watchers:
         for watch in watchers:
             watch(primitive, args, params, out)
-    cls = WeakArray if primitive.weak_result(args, params) else Array
+    weak = primitive.weak_result(args, params)
     if primitive.multiple:
-        return tuple([cls(o) for o in out])
-    return cls(out)
+        each = weak if isinstance(weak, tuple) else (weak,) * len(out)
+        return tuple([(WeakArray if w else Array)(o) for o, w in zip(out, each, strict=True)])
+    return (WeakArray if weak else Array)(out)
 
 
 def out_type(primitive: Primitive, args: Sequence[Array], params: Params) -> Any:
@@ -143,7 +149,8 @@ def out_type(primitive: Primitive, args: Sequence[Array], params: Params) -> Any
     result = primitive.type(*types, **params)
     weak = primitive.weak_result(types, params)
     if primitive.multiple:
-        return tuple(ArrayType(t.shape, t.dtype, weak) for t in result)
+        each = weak if isinstance(weak, tuple) else (weak,) * len(result)
+        return tuple([ArrayType(t.shape, t.dtype, w) for t, w in zip(result, each, strict=True)])
     return ArrayType(result.shape, result.dtype, weak)
 
 

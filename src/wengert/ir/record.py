@@ -65,6 +65,8 @@ class Staging(Recorder):
         return known[1]
 
     def process(self, primitive: Primitive, args: tuple[Array, ...], params: Params) -> Any:
+        if primitive.inline:
+            return primitive.expand(args, params)
         types = out_type(primitive, args, params)
         outs = tuple([self._var(None, t) for t in (types if primitive.multiple else (types,))])
         inputs = tuple([a if a.trace is self else self.lift(a) for a in args])
@@ -88,6 +90,8 @@ class Tape(Recorder):
         return var
 
     def process(self, primitive: Primitive, args: tuple[Array, ...], params: Params) -> Any:
+        if primitive.inline and self.everything:
+            return primitive.expand(args, params)
         values = [a.data if a.trace is self else a for a in args]
         if self.everything:
             differential = None
@@ -116,11 +120,28 @@ def stage(
 ) -> tuple[Graph, list[Array]]:
     """Record `function` of arrays of these types. Returns the graph and the outer values it captured.
 
-    The captured values are the graph's *first* inputs: apply the graph to `[*captured, *arguments]`.
+    The captured values are the graph's *first* inputs: apply the graph to `[*captured, *arguments]`. Steps that no
+    output needs are left out, and so are captured values that only such steps used.
     """
     trace = Staging()
-    args = [trace.input(t) for t in types]
-    outputs = [trace.lift(o) for o in function(*args)]
-    outer = [a for a, _ in trace.captured.values()]
-    trace.inputs = [v for _, v in trace.captured.values()] + args
-    return trace.finish(outputs, name), outer
+    try:
+        args = [trace.input(t) for t in types]
+        outputs = [trace.lift(o) for o in function(*args)]
+    finally:
+        trace.closed = True
+    trace.nodes, used = live_nodes(trace.nodes, outputs, trace)
+    captured = [(a, v) for a, v in trace.captured.values() if v.index in used]
+    trace.inputs = [v for _, v in captured] + args
+    return trace.finish(outputs, name), [a for a, _ in captured]
+
+
+def live_nodes(nodes: Sequence[Node], outputs: Sequence[Array], trace: Trace) -> tuple[list[Node], set[int]]:
+    """The nodes that `outputs` depend on, in order, and the indices of all values they use."""
+    used = {o.index for o in outputs if o.trace is trace}
+    live = []
+    for node in reversed(nodes):
+        if any(o.index in used for o in node.outputs):
+            live.append(node)
+            used.update(a.index for a in node.inputs if a.trace is trace)
+    live.reverse()
+    return live, used

@@ -1,0 +1,1 @@
+"""Steps that carry graphs: calls, conditions, loops, recomputation."""

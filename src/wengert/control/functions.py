@@ -1,0 +1,47 @@
+"""A user's function of pytrees, staged as a flat graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from wengert import tree
+from wengert.errors import ArgumentError
+from wengert.ir.array import Array
+from wengert.ir.graph import Graph
+from wengert.ir.record import stage
+from wengert.ir.source import at_user_line
+from wengert.ir.types import ArrayType
+from wengert.ops.promote import as_array
+
+
+class Staged:
+    """A graph together with the structures around it: apply it to `[*captured, *leaves of the arguments]`."""
+
+    __slots__ = ("captured", "graph", "out_tree")
+
+    def __init__(self, graph: Graph, captured: list[Array], out_tree: tree.TreeDef):
+        self.graph = graph
+        self.captured = captured
+        self.out_tree = out_tree
+
+
+def stage_function(f: Callable[..., Any], in_tree: tree.TreeDef, types: Sequence[ArrayType], what: str) -> Staged:
+    """Record `f(*args)` on types; `in_tree` is the structure of the tuple of arguments."""
+    if not callable(f):
+        raise ArgumentError(f"{what} takes a function, got {type(f).__name__}{at_user_line()}")
+    structure: list[tree.TreeDef] = []
+
+    def flat(*leaves: Array) -> list[Array]:
+        out_leaves, out_tree = tree.flatten(f(*tree.unflatten(in_tree, leaves)))
+        structure.append(out_tree)
+        return [as_array(o, f"the result of a function given to {what}") for o in out_leaves]
+
+    graph, captured = stage(flat, types, getattr(f, "__name__", what))
+    return Staged(graph, captured, structure[0])
+
+
+def flatten_arrays(x: Any, what: str) -> tuple[list[Array], tree.TreeDef]:
+    """The leaves of `x` as arrays, and its structure."""
+    leaves, treedef = tree.flatten(x)
+    return [as_array(v, what) for v in leaves], treedef

@@ -1,0 +1,127 @@
+"""jit: a function staged once for each combination of argument types, then run as one program."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from wengert import tree
+from wengert.control.call import call_p
+from wengert.errors import ArgumentError
+from wengert.execute import numpy as numpy_executor
+from wengert.ir.array import Array
+from wengert.ir.graph import Graph
+from wengert.ir.record import stage
+from wengert.ir.source import at_user_line
+from wengert.ops.promote import as_array
+
+EXECUTORS = {"numpy": numpy_executor}
+
+
+class Program:
+    """One staged form of a function: its graph, and how results and assigned attributes are put together again."""
+
+    __slots__ = ("assigned", "captured", "graph", "num_outputs", "out_tree")
+
+    def __init__(self, graph: Graph, captured: list[Array], out_tree: tree.TreeDef, num_outputs: int, assigned: Any):
+        self.graph = graph
+        self.captured = captured
+        self.out_tree = out_tree
+        self.num_outputs = num_outputs
+        self.assigned = assigned
+
+
+class Lowered:
+    """What `jit` made of a function for arguments of certain types."""
+
+    def __init__(self, program: Program):
+        self.graph = program.graph
+
+    def __repr__(self) -> str:
+        return str(self.graph)
+
+
+class Jitted:
+    """A function compiled at its first call with arguments of given types and structure; see `jit`."""
+
+    def __init__(self, f: Callable[..., Any], executor: str | None):
+        functools.update_wrapper(self, f)
+        self._f = f
+        self._run = EXECUTORS[executor or "numpy"].run
+        self._programs: dict[Any, Program] = {}
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        opened = tree.Opened((args, kwargs))
+        leaves = [as_array(v, f"{self.__name__}") for v in opened.leaves]
+        program = self._program(opened, leaves)
+        outs = call_p.bind(*program.captured, *leaves, graph=program.graph, run=self._run)
+        opened.write_back(program.assigned, outs[program.num_outputs :])
+        return tree.unflatten(program.out_tree, outs[: program.num_outputs])
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+    def lower(self, *args: Any, **kwargs: Any) -> Lowered:
+        """The program for arguments like these, to look at: `.graph`."""
+        opened = tree.Opened((args, kwargs))
+        return Lowered(self._program(opened, [as_array(v) for v in opened.leaves]))
+
+    def _program(self, opened: tree.Opened, leaves: Sequence[Array]) -> Program:
+        key = (opened.treedef, tuple([v.type for v in leaves]))
+        program = self._programs.get(key)
+        if program is None:
+            program = self._stage(opened, leaves)
+            if not program.captured:  # captured tracers belong to this one call
+                self._programs[key] = program
+        return program
+
+    def _stage(self, opened: tree.Opened, leaves: Sequence[Array]) -> Program:
+        found: list[Any] = []
+
+        def flat(*variables: Array) -> list[Array]:
+            args, kwargs = opened.rebuild(variables)
+            out_leaves, out_tree = tree.flatten(self._f(*args, **kwargs))
+            changed, where = opened.changes()
+            found[:] = [out_tree, len(out_leaves), where]
+            return [as_array(o, f"the result of {self.__name__}, under jit,") for o in (*out_leaves, *changed)]
+
+        graph, captured = stage(flat, [v.type for v in leaves], self.__name__)
+        return Program(graph, captured, *found)
+
+
+def jit(
+    f: Callable[..., Any] | None = None, executor: str | None = None, donate_argnums: int | Sequence[int] = ()
+) -> Any:
+    """`f` as one program: traced at the first call with arguments of given types, then run without Python.
+
+    Args:
+        f: function of pytrees of arrays. Inside it, values have types but no numbers, so a Python `if` on an argument's
+            value is refused (see `wg.where`, `wg.cond`); on shapes, settings and constants it is fine. Strings,
+            functions and a module's plain attributes are settings: a new value traces anew.
+        executor: "numpy", or None for the best executor here.
+        donate_argnums: positional arguments whose memory the program may reuse; the caller gives them up. The NumPy
+            executor makes no use of it.
+
+    Returns:
+        A function with the arguments of `f`, and `.lower(*args)` to look at its graph. Without `f`, a decorator.
+
+    Raises:
+        AbstractValueError: Python code asked for a number that is not known while tracing.
+
+    Example:
+        >>> wg.jit(lambda x: wg.sin(x) * 2)(0.0)
+        Array(0., weak)
+    """
+    if executor is not None and executor not in EXECUTORS:
+        raise ArgumentError(
+            f"jit: there is no executor {executor!r} in this installation; available: {', '.join(map(repr, EXECUTORS))}, "
+            f"or None for the best of them{at_user_line()}"
+        )
+    if f is None:
+        return lambda g: jit(g, executor, donate_argnums)
+    if not callable(f):
+        raise ArgumentError(
+            f"jit takes a function, got {type(f).__name__}; write jit(f)(x), not jit(f(x)){at_user_line()}"
+        )
+    return Jitted(f, executor)
