@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from wengert.errors import DTypeError
 from wengert.ir.array import Array
-from wengert.ir.maps import Compose, Linear
-from wengert.ir.primitive import registry
+from wengert.ir.maps import Compose, Linear, Map
+from wengert.ir.primitive import Params, registry
 from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType
 from wengert.ops.compare import equal, greater, less, select
@@ -46,7 +47,30 @@ square = Elementwise("square", np.square, lambda o, x: 2 * x, doc="`x²`.")
 reciprocal = Elementwise("reciprocal", np.reciprocal, lambda o, x: -(o * o), takes="fc", doc="`1 / x`.")
 
 
-sign = NotDifferentiable("sign", np.sign, arity=1, takes="ifc", doc="-1, 0 or 1; for complex `x`, `x / |x|` (0 at 0).")
+class Sign(Elementwise):
+    """-1, 0 or 1; for complex `x`, `x / |x|`, whose derivative turns along the circle (0 at 0)."""
+
+    def __init__(self) -> None:
+        super().__init__("sign", np.sign, self._turn, takes="ifc", bounded=True)
+        self.__doc__ = type(self).__doc__
+
+    def partial(self, i: int, values: Sequence[Array], out: Array, params: Params) -> Map | None:
+        return super().partial(i, values, out, params) if out.dtype.kind == "c" else None
+
+    def _turn(self, o: Array, x: Array) -> Map:
+        # t -> i·o·Im(conj(o)·t) / |x|
+        across = registry["conj"].bind(o)
+        size = convert(abs_.bind(x), x.dtype)
+        along = number(1j, x.dtype) * o / select(equal(size, 0), 1, size)
+        angle = registry["imag"].bind(across)
+        widen = Linear(registry["convert"], 0, (angle,), {"dtype": x.dtype, "weak": x.weak})
+        imag = Linear(registry["imag"], 0, (x,), {})
+        return Compose(
+            *(Scale(f, x.shape, x.shape, True) if isinstance(f, Array) else f for f in (across, imag, widen, along))
+        )
+
+
+sign = Sign()
 
 
 def _abs_factor(o: Array, x: Array) -> Any:
@@ -129,7 +153,7 @@ def _prefer_first(better: Any) -> Any:
 maximum = Elementwise(
     "maximum",
     np.maximum,
-    *_prefer_first(lambda a, b: greater(a, b)),
+    *_prefer_first(greater),
     takes="bif",
     bounded=True,
     doc="The larger of `x` and `y`; NaN if either is. Where they are equal each has derivative 1/2.",
@@ -137,7 +161,7 @@ maximum = Elementwise(
 minimum = Elementwise(
     "minimum",
     np.minimum,
-    *_prefer_first(lambda a, b: less(a, b)),
+    *_prefer_first(less),
     takes="bif",
     bounded=True,
     doc="The smaller of `x` and `y`; NaN if either is. Where they are equal each has derivative 1/2.",

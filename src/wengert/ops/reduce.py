@@ -13,10 +13,10 @@ from wengert.ir.maps import Compose, Linear, Map
 from wengert.ir.primitive import Params, Primitive, Unsupported
 from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType, Shape, bool_, int64
-from wengert.ops.compare import equal, select
+from wengert.ops.compare import equal
 from wengert.ops.elementwise import Scale
-from wengert.ops.promote import convert
-from wengert.ops.shape import broadcast_to, reshape
+from wengert.ops.promote import convert, number
+from wengert.ops.shape import broadcast_to, concat_p, permute, reshape, slice_p
 
 
 def kept_shape(shape: Shape, axes: tuple[int, ...]) -> Shape:
@@ -98,14 +98,31 @@ class Product(Reduction):
 
     def partial(self, i: int, values: Sequence[Array], out: Array, params: Params) -> Map:
         (x,), axes = values, params["axes"]
-        zero = equal(x, 0)
-        zeros = sum_p.bind(convert(zero, x.dtype), axes=axes)
-        rest = self.bind(select(zero, 1, x), axes=axes)  # the product without its zeros
-        safe = select(zero, 1, x)
-        count = expand(zeros, x.shape, axes)
-        others = expand(rest, x.shape, axes)
-        factor = select(equal(count, 0), others / safe, select(zero & equal(count, 1), others, 0))
+        kept = tuple(k for k in range(x.ndim) if k not in axes)
+        rows = permute(x, kept + axes)
+        flat = reshape(rows, (*(x.shape[k] for k in kept), ArrayType(tuple(x.shape[k] for k in axes), x.dtype).size))
+        order = kept + axes
+        factor = permute(reshape(_others(flat), rows.shape), tuple(order.index(k) for k in range(x.ndim)))
         return Compose(Scale(factor, x.shape, x.shape), Linear(sum_p, 0, (x,), params))
+
+
+def _others(x: Array) -> Array:
+    """For each element along the last axis, the product of the others: up and down a binary tree, without division."""
+    *lead, n = x.shape
+    one = broadcast_to(number(1, x.dtype), (*lead, 1))
+    if n < 2:
+        return broadcast_to(one, x.shape)
+    if n % 2:
+        return _part(_others(concat_p.bind(x, one, axis=len(lead))), 0, n, 1)
+    left, right = _part(x, 0, n, 2), _part(x, 1, n, 2)
+    above = _others(left * right)
+    pairs = [reshape(p, (*p.shape, 1)) for p in (above * right, above * left)]
+    return reshape(concat_p.bind(*pairs, axis=len(lead) + 1), x.shape)
+
+
+def _part(x: Array, start: int, stop: int, step: int) -> Array:
+    last = x.ndim - 1
+    return slice_p.bind(x, start=(0,) * last + (start,), stop=(*x.shape[:-1], stop), step=(1,) * last + (step,))
 
 
 class Logical(Reduction):

@@ -155,6 +155,11 @@ class Pad(Structural):
         widths = [(max(low, 0), max(high, 0)) for low, high, _ in padding]
         return np.pad(x, widths, constant_values=fill)
 
+    def partial(self, i: int, values: Sequence[Array], out: Array, params: Params) -> Map | None:
+        # linear in one input where the other is zero
+        zeros = [broadcast_to(number(0, v.dtype), v.shape) for v in values]
+        return Linear(self, i, zeros, params) if out.dtype.kind in "fc" else None
+
     def transpose(self, i: int, ct: Array, values: Sequence[Array], params: Params) -> Array:
         x, padding = values[0], params["padding"]
         if i == 1:

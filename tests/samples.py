@@ -1,0 +1,128 @@
+"""Sample applications of every primitive, at points where it is smooth: `SAMPLES[name]` is a list of (inputs, params).
+
+The contract test checks what a primitive states against numbers at these points and fails for a primitive without one.
+Floating inputs are in double precision, so that finite differences are sharp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from wengert.ir.primitive import registry
+from wengert.ops.elementwise import Elementwise
+
+
+class Sample(NamedTuple):
+    inputs: tuple[np.ndarray, ...]
+    params: dict[str, Any]
+
+
+SAMPLES: dict[str, list[Sample]] = {}
+rng = np.random.default_rng(1964)
+
+
+def sample(name: str, *inputs: Any, **params: Any) -> None:
+    SAMPLES.setdefault(name, []).append(Sample(tuple(np.asarray(x) for x in inputs), params))
+
+
+def real(shape: Sequence[int], low: float = -2.0, high: float = 2.0) -> np.ndarray:
+    return rng.uniform(low, high, tuple(shape))
+
+
+def cplx(shape: Sequence[int], low: float = -2.0, high: float = 2.0) -> np.ndarray:
+    return real(shape, low, high) + 1j * real(shape, 0.3, 1.5)
+
+
+def ints(shape: Sequence[int], low: int = 1, high: int = 6) -> np.ndarray:
+    return rng.integers(low, high, tuple(shape))
+
+
+def bools(shape: Sequence[int]) -> np.ndarray:
+    return rng.uniform(size=tuple(shape)) < 0.5
+
+
+# Elementwise: domains where the function is smooth; everything else takes (-2, 2).
+
+DOMAIN = {
+    "log": (0.3, 3), "log2": (0.3, 3), "log10": (0.3, 3), "log1p": (-0.5, 3), "sqrt": (0.3, 3), "rsqrt": (0.3, 3),
+    "cbrt": (0.3, 3), "reciprocal": (0.4, 3), "divide": (0.4, 3), "power": (0.4, 3), "asin": (-0.8, 0.8),
+    "acos": (-0.8, 0.8), "tan": (-1, 1), "atanh": (-0.8, 0.8), "acosh": (1.4, 3), "remainder": (0.6, 0.9),
+    "fmod": (0.6, 0.9), "hypot": (0.4, 2), "atan2": (0.4, 2), "lgamma": (0.4, 3), "digamma": (0.4, 3), "abs": (0.3, 2),
+    "xlogy": (0.3, 2), "xlog1py": (0.3, 2), "erfinv": (-0.8, 0.8), "sign": (0.3, 2),
+}  # fmt: skip
+ELSEWHERE = {"integer_power", "select", "convert", "left_shift", "right_shift", "clip"}
+
+
+def elementwise() -> None:
+    """Every elementwise primitive in every kind of type it takes: equal shapes, broadcast shapes, single numbers."""
+    for name, p in registry.items():
+        if not isinstance(p, Elementwise) or name in ELSEWHERE:
+            continue
+        same, mixed = [(2, 3)] * p.arity, [(2, 1), (3,), ()][: p.arity]
+        low, high = DOMAIN.get(name, (-2, 2))
+        for shapes in (same, mixed, [()] * p.arity):
+            if "f" in p.takes:
+                sample(name, *[real(s, low, high) for s in shapes])
+        if "c" in p.takes:
+            sample(name, *[cplx(s, low, high) for s in mixed])
+        if "i" in p.takes:
+            sample(name, *[ints(s) for s in same])
+        if "b" in p.takes:
+            sample(name, *[bools(s) for s in same])
+
+
+elementwise()
+for n in (-2, 0, 1, 2, 3):
+    sample("integer_power", real((2, 3), 0.5, 2), exponent=n)
+sample("integer_power", -real((3,), 0.5, 2), exponent=3)
+sample("integer_power", cplx((3,)), exponent=-1)
+sample("select", bools((2, 3)), real((2, 3)), real((2, 3)))
+sample("select", bools((3,)), real((2, 1)), real(()))
+sample("select", bools(()), cplx((2,)), cplx((3, 1)))
+sample("convert", real((2, 3)), dtype=np.dtype("float64"), weak=False)
+sample("convert", ints((2, 3)), dtype=np.dtype("float32"), weak=False)
+sample("convert", real((2,)), dtype=np.dtype("complex128"), weak=False)
+for shift in ("left_shift", "right_shift"):
+    sample(shift, ints((2, 3)), ints((3,), 0, 4))
+
+# Reductions
+
+for name in ("sum", "prod", "max", "min", "any", "all"):
+    for axes in ((0,), (0, 2), (0, 1, 2), ()):
+        sample(name, real((2, 3, 2), 0.3, 2), axes=axes)
+    sample(name, ints((2, 3)), axes=(1,))
+for name in ("sum", "prod"):
+    sample(name, cplx((2, 3)), axes=(1,))
+sample("prod", np.array([[1.5, 0.0, 2.0], [0.0, 1.0, 0.0]]), axes=(1,))
+for name in ("argmax", "argmin"):
+    sample(name, real((2, 3)), axes=(1,))
+    sample(name, real((4,)), axes=(0,))
+
+# Shape
+
+sample("reshape", real((2, 3)), shape=(3, 2))
+sample("reshape", cplx((4,)), shape=(2, 1, 2))
+sample("permute", real((2, 3, 2)), axes=(2, 0, 1))
+sample("broadcast_to", real((2, 1)), shape=(3, 2, 2))
+sample("broadcast_to", real(()), shape=(3,))
+sample("slice", real((5, 4)), start=(1, 0), stop=(5, 3), step=(2, 1))
+sample("slice", real((4,)), start=(2,), stop=(2,), step=(1,))
+sample("pad", real((2, 3)), real(()), padding=((1, 0, 1), (0, 2, 2)))
+sample("pad", real((3, 4)), real(()), padding=((-1, 1, 0), (2, -1, 0)))
+sample("pad", real((4,)), real(()), padding=((-1, -2, 1),))
+sample("concat", real((2, 3)), real((1, 3)), real((2, 3)), axis=0)
+sample("concat", cplx((2, 1)), cplx((2, 2)), axis=1)
+sample("flip", real((2, 3)), axes=(1,))
+sample("flip", real((2, 3)), axes=(0, 1))
+
+# Products
+
+sample("dot_general", real((2, 3)), real((3, 4)), batch=((), ()), contract=((1,), (0,)))
+sample("dot_general", real((3,)), real((3,)), batch=((), ()), contract=((0,), (0,)))
+sample("dot_general", real((2, 3)), real((4,)), batch=((), ()), contract=((), ()))
+sample("dot_general", real((2, 3, 2)), real((2, 4, 3)), batch=((0,), (0,)), contract=((1,), (2,)))
+sample("dot_general", real((3, 2, 2)), real((2, 3, 2)), batch=((2,), (0,)), contract=((0, 1), (1, 2)))
+sample("dot_general", cplx((2, 2)), cplx((2, 2)), batch=((), ()), contract=((0,), (1,)))
