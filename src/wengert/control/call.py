@@ -99,7 +99,13 @@ class Checkpoint(GraphCall):
 
     def linearize(self, values: Sequence[Array], params: Params, active: Sequence[bool]) -> Any:
         outs = self.bind(*values, **params)
-        return outs, Recomputed(params["graph"], list(values), floating(values, active), params["run"])
+        marks = floating(values, active)
+        kept = list(values)
+        linear_from = params["graph"].cache.get("linear from")
+        if linear_from is not None and not any(marks[:linear_from]):
+            # in these inputs the graph is linear: its derivative by them does not depend on their values
+            kept[linear_from:] = [zeros(v.type) for v in kept[linear_from:]]
+        return outs, Recomputed(params["graph"], kept, marks, params["run"])
 
 
 class Recomputed:
@@ -114,11 +120,10 @@ class Recomputed:
         self.run = run
 
     def push(self, tangents: Sequence[Array | None]) -> list[Array | None]:
-        both, marks = forward_graph(self.graph, [t is not None for t in tangents])
+        graph, marks = pushforward_graph(self.graph, [t is not None for t in tangents])
         given = [t for t in tangents if t is not None]
-        outs = checkpoint_p.bind(*self.values, *given, graph=both, run=self.run)
-        rest = iter(outs[len(self.graph.outputs) :])
-        return [next(rest) if m else None for m in marks]
+        outs = iter(checkpoint_p.bind(*self.values, *given, graph=graph, run=self.run))
+        return [next(outs) if m else None for m in marks]
 
     def pull(self, cotangents: Sequence[Array | None]) -> list[Array | None]:
         graph = pullback_graph(self.graph, self.active, [c is not None for c in cotangents])
@@ -154,6 +159,17 @@ def forward_graph(graph: Graph, active: Sequence[bool]) -> tuple[Graph, list[boo
     return graph.cache[key]
 
 
+def pushforward_graph(graph: Graph, active: Sequence[bool]) -> tuple[Graph, list[bool]]:
+    """(inputs, tangents of the active ones) -> tangents of outputs; and which outputs have one."""
+    key = ("pushforward", tuple(active))
+    if key not in graph.cache:
+        both, marks = forward_graph(graph, active)
+        linear, _ = stage(lambda *args: replay(both, args)[len(marks) :], both.in_types, f"{graph.name}: pushforward")
+        linear.cache["linear from"] = len(graph.inputs)
+        graph.cache[key] = linear, marks
+    return graph.cache[key]
+
+
 def pullback_graph(graph: Graph, active: Sequence[bool], given: Sequence[bool]) -> Graph:
     """(inputs, the given cotangents of outputs) -> cotangents of the active inputs."""
     key = ("pullback", tuple(active), tuple(given))
@@ -176,6 +192,7 @@ def pullback_graph(graph: Graph, active: Sequence[bool], given: Sequence[bool]) 
 
         types = [*graph.in_types, *(t for t, g in zip(graph.out_types, given, strict=True) if g)]
         graph.cache[key] = stage(run, types, f"{graph.name}: pullback")[0]
+        graph.cache[key].cache["linear from"] = n
     return graph.cache[key]
 
 

@@ -25,7 +25,6 @@ class Array:
     trace: Any = None
     weak: bool = False
     __array_priority__: ClassVar[float] = 100.0
-    __array_ufunc__: ClassVar[None] = None  # NumPy operators defer to ours
 
     def __init__(self, data: Any):
         self.data = data
