@@ -126,3 +126,62 @@ sample("dot_general", real((2, 3)), real((4,)), batch=((), ()), contract=((), ()
 sample("dot_general", real((2, 3, 2)), real((2, 4, 3)), batch=((0,), (0,)), contract=((1,), (2,)))
 sample("dot_general", real((3, 2, 2)), real((2, 3, 2)), batch=((2,), (0,)), contract=((0, 1), (1, 2)))
 sample("dot_general", cplx((2, 2)), cplx((2, 2)), batch=((), ()), contract=((0,), (1,)))
+
+# Linear algebra, on generic matrices; eigen- and singular vectors of complex ones have no fixed phase, see test_linalg.py
+
+
+def matrix(*shape: int) -> np.ndarray:
+    return real(shape, -1, 1) + 2 * np.eye(*shape[-2:])
+
+
+def zmatrix(*shape: int) -> np.ndarray:
+    return matrix(*shape) + 1j * real(shape, -1, 1)
+
+
+def positive(x: np.ndarray) -> np.ndarray:
+    return x @ x.swapaxes(-1, -2).conj()
+
+
+for name in ("cholesky", "eigvalsh"):
+    sample(name, positive(matrix(3, 3)))
+    sample(name, positive(matrix(2, 2, 2)))
+    sample(name, positive(zmatrix(3, 3)))
+for name in ("inv", "det", "cofactors", "slogdet", "expm"):
+    sample(name, matrix(3, 3))
+    sample(name, matrix(2, 2, 2))
+    sample(name, zmatrix(2, 2))
+for name in ("cofactors", "det"):
+    sample(name, matrix(1, 1))
+for name in ("cofactor_change", "expm"):
+    sample(name, matrix(3, 3), real((3, 3)))
+    sample(name, zmatrix(2, 2, 2), cplx((2, 2, 2)))
+for flipped in (False, True):
+    for name in ("solve", "linear_solve"):
+        sample(name, matrix(3, 3), real((3, 2)), flipped=flipped)
+        sample(name, zmatrix(2, 2, 2), cplx((2, 2, 3)), flipped=flipped)
+    for unit in (False, True):
+        sample("triangular_solve", matrix(3, 3), real((3, 2)), is_lower=unit, flipped=flipped, unit=unit)
+        sample("triangular_solve", zmatrix(2, 2, 2), cplx((2, 2, 1)), is_lower=not unit, flipped=flipped, unit=unit)
+for shape in ((3, 3), (4, 2), (2, 4), (2, 2, 3)):
+    sample("lu", matrix(*shape))
+    sample("svdvals", matrix(*shape))
+    sample("qr", matrix(*shape), mode="reduced")
+    sample("svd", matrix(*shape), full_matrices=False)
+    sample("pinv", matrix(*shape), np.full(shape[:-2], 1e-12))
+sample("lu", zmatrix(3, 2))
+sample("qr", zmatrix(3, 2), mode="reduced")
+sample("qr", zmatrix(2, 3), mode="complete")
+sample("svd", matrix(3, 3), full_matrices=True)
+sample("svdvals", zmatrix(2, 3))
+sample("pinv", zmatrix(2, 3), 1e-12)
+sample("eigh", positive(matrix(3, 3)))
+sample("eigh", positive(matrix(2, 2, 2)))
+
+# Fourier transforms
+
+for norm in ("backward", "ortho", "forward"):
+    sample("fft", cplx((3, 4)), axes=(0, 1), inverse=norm == "ortho", norm=norm)
+    for n in (1, 4, 5):
+        sample("rfft", real((2, n)), axis=1, n=n, norm=norm)
+        sample("irfft", cplx((n // 2 + 1, 2)), axis=0, n=n, norm=norm)
+sample("fft", cplx((2, 3)), axes=(1,), inverse=True, norm="backward")
