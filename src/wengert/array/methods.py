@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from wengert.array.dtypes import require_cpu
+from wengert.array.manipulation import unstack
 from wengert.errors import ArgumentError, DTypeError
 from wengert.ir.array import Array, concrete
 from wengert.ir.source import at_user_line
@@ -27,8 +29,8 @@ def _repr(x: Array) -> str:
 def _single(x: Array, wanted: str) -> Any:
     if x.size != 1:
         raise ArgumentError(
-            f"{wanted} of an array of shape {x.shape} was asked for; only an array of one element is a number. For a test "
-            f"over all elements use wg.any(x) or wg.all(x).{at_user_line()}"
+            f"{wanted} of an array of shape {x.shape} was asked for; only an array of one element is a number. For a "
+            f"test over all elements use wg.any(x) or wg.all(x).{at_user_line()}"
         )
     return np.asarray(concrete(x, wanted)).reshape(())[()]
 
@@ -62,7 +64,7 @@ def _array(x: Array, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
 def _iterate(x: Array) -> Iterator[Array]:
     if x.ndim == 0:
         raise ArgumentError(f"iteration over a single number (shape ()){at_user_line()}")
-    return (x[i] for i in range(x.shape[0]))
+    return iter(unstack(x))
 
 
 def _length(x: Array) -> int:
@@ -85,8 +87,50 @@ def _matrix_transposed(x: Array) -> Array:
     return permute(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
 
 
-def _dlpack(x: Array, **options: Any) -> Any:
-    return np.asarray(concrete(x, "the DLPack capsule")).__dlpack__(**options)
+def _dlpack(
+    x: Array, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: bool | None = None
+) -> Any:
+    data = np.asarray(concrete(x, "the DLPack capsule"))
+    if stream is not None or (dl_device is not None and tuple(dl_device) != (1, 0)):
+        raise BufferError(f"this array is on the CPU, device (1, 0), without streams; asked for {dl_device}, {stream}")
+    if copy or (copy is None and not data.flags.writeable and (max_version is None or max_version[0] < 1)):
+        data = data.copy()  # the first version of the protocol cannot say that memory is read-only
+    try:
+        return data.__dlpack__(max_version=max_version)
+    except TypeError:  # a NumPy that knows the first version only
+        return data.__dlpack__()
+
+
+def _to_device(x: Array, device: Any, /, *, stream: Any = None) -> Array:
+    require_cpu(device, "to_device")
+    return x
+
+
+def _no_assignment(x: Array, key: Any, value: Any) -> None:
+    raise ArgumentError(
+        f"an Array does not change in place; x = x.at[{key!r}].set(...) gives a changed copy, and .add, .multiply, "
+        f".min, .max combine with what is there{at_user_line()}"
+    )
+
+
+def _copy(x: Array) -> Array:
+    return x if x.trace is not None else type(x)(x.data)
+
+
+def _deepcopy(x: Array, memo: Any) -> Array:
+    return x if x.trace is not None else type(x)(np.array(x.data) if x.ndim else x.data)
+
+
+def _reduce(x: Array) -> Any:
+    if x.trace is not None:
+        raise ArgumentError(
+            f"a traced value {x.type!r} cannot be pickled; return it from the function first{at_user_line()}"
+        )
+    return type(x), (np.ascontiguousarray(x.data) if x.ndim else x.data,)
+
+
+def _format(x: Array, spec: str) -> str:
+    return format(x.item(), spec) if spec else str(x)
 
 
 def _namespace(x: Array, *, api_version: str | None = None) -> Any:
@@ -108,6 +152,12 @@ def install() -> None:
         "__iter__": _iterate,
         "__len__": _length,
         "__dlpack__": _dlpack,
+        "__setitem__": _no_assignment,
+        "__copy__": _copy,
+        "__deepcopy__": _deepcopy,
+        "__reduce__": _reduce,
+        "__format__": _format,
+        "to_device": _to_device,
         "__dlpack_device__": lambda x: (1, 0),
         "__array_namespace__": _namespace,
         "item": lambda x: _single(x, "the number").item(),

@@ -13,14 +13,17 @@ from wengert.ir.array import Array, WeakArray
 from wengert.ir.primitive import registry
 from wengert.ir.source import at_user_line
 from wengert.ir.types import (
+    DEFAULT_COMPLEX,
     DEFAULT_FLOAT,
+    DEFAULT_INT,
     DTYPES,
-    complex64,
+    bool_,
     promote_dtypes,
     weak_dtype,
 )
 
 _WEAK_KIND = {int: "i", float: "f", complex: "c"}
+_DEFAULT = {"i": DEFAULT_INT, "f": DEFAULT_FLOAT, "c": DEFAULT_COMPLEX, "b": bool_}
 _WEAK_DTYPE = {int: np.dtype("int64"), float: np.dtype("float64"), complex: np.dtype("complex128")}
 
 
@@ -43,7 +46,7 @@ def as_array(x: Any, what: str = "an operation") -> Array:
     if isinstance(x, (int, float, complex)):  # a subclass, such as an IntEnum
         return as_array(next(t for t in (int, float, complex) if isinstance(x, t))(x))
     if isinstance(x, (list, tuple)):
-        return Array(ndarray_of(x, what))
+        return list_to_array(x, what)
     if hasattr(x, "__array__"):
         return as_array(np.asarray(x), what)
     raise ArgumentError(
@@ -62,34 +65,58 @@ def _weak_number(x: Any, cls: type) -> Array:
         raise DTypeError(f"the integer {x} does not fit int64{at_user_line()}") from None
 
 
-def ndarray_of(x: Any, what: str = "asarray") -> np.ndarray:
-    """A nested list of numbers as an ndarray; floats become float32 unless an array inside is wider."""
-    flat: list[Any] = [x]
-    strong = weak_float = weak_complex = False
-    while flat:
-        item = flat.pop()
-        if isinstance(item, (list, tuple)):
-            flat.extend(item)
-        elif isinstance(item, (Array, np.ndarray, np.generic)):
-            strong = True
-        elif isinstance(item, float):
-            weak_float = True
-        elif isinstance(item, complex):
-            weak_complex = True
+def list_to_array(x: Any, what: str = "asarray", dtype: np.dtype | None = None) -> Array:
+    """A nested list of numbers and arrays as one array, by default of the type that an operation on them computes in.
+
+    Python's floats mean float32 where no array stands among them. Traced arrays stay traced: they are stacked.
+    """
+    kinds, arrays = _survey(x)
+    strong = [a.dtype for a in arrays if not a.weak]
+    kinds.update(a.dtype.kind for a in arrays if a.weak)
+    if dtype is None and strong:
+        dtype = promote_dtypes(strong)
+        dtype = weak_dtype(dtype, kinds) if kinds else dtype
+    if any(a.trace is not None for a in arrays):
+        return _stacked(x, dtype or _DEFAULT[weak_dtype(None, kinds).kind], what)
     try:
-        result = np.asarray(x)
-    except (ValueError, OverflowError) as error:
-        raise ArgumentError(f"{what}: the nested list is no array: {error}{at_user_line()}") from None
+        result = np.asarray(x, dtype)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ArgumentError(f"{what}: the nested list is no array of numbers: {error}{at_user_line()}") from None
     if result.dtype not in DTYPES:
         raise ArgumentError(
             f"{what}: the nested list holds something that is no number (NumPy made it {result.dtype}){at_user_line()}"
         )
-    if not strong:
-        if weak_complex:
-            return result.astype(complex64)
-        if weak_float or result.size == 0:
-            return result.astype(DEFAULT_FLOAT)
-    return result
+    if dtype is None:
+        wanted = _DEFAULT.get(result.dtype.kind, result.dtype) if result.size else DEFAULT_FLOAT
+        result = result.astype(wanted, copy=False)
+    return Array(result)
+
+
+def _survey(x: Any) -> tuple[set[str], list[Array]]:
+    """The kinds of Python's numbers in a nested list, and the arrays in it."""
+    kinds: set[str] = set()
+    arrays: list[Array] = []
+    rows = [x]
+    while rows:
+        row = rows.pop()
+        types = set(map(type, row))
+        kinds.update(_WEAK_KIND[t] for t in types & _WEAK_KIND.keys())
+        if not types <= _WEAK_KIND.keys():
+            rows.extend(item for item in row if isinstance(item, (list, tuple)))
+            arrays.extend(as_array(item) for item in row if isinstance(item, (Array, np.ndarray, np.generic)))
+            kinds.update("b" for item in row if isinstance(item, bool))
+    return kinds, arrays
+
+
+def _stacked(x: Any, dtype: np.dtype, what: str) -> Array:
+    if not isinstance(x, (list, tuple)):
+        return convert(as_array(x, what), dtype)
+    parts = [_stacked(item, dtype, what) for item in x]
+    shapes = {p.shape for p in parts}
+    if len(shapes) != 1:
+        raise ArgumentError(f"{what}: the parts of a nested list have shapes {sorted(shapes)}{at_user_line()}")
+    rows = [registry["reshape"].bind(p, shape=(1, *p.shape)) for p in parts]
+    return registry["concat"].bind(*rows, axis=0)
 
 
 @lru_cache(maxsize=4096)
@@ -125,7 +152,7 @@ def promote(name: str, args: Sequence[Any]) -> list[Array]:
         if cls in _WEAK_KIND:
             weak.append(_WEAK_KIND[cls])
         else:
-            a = as_array(a, name)
+            a = as_array(a, name)  # noqa: PLW2901
             if a.weak:
                 weak.append(a.dtype.kind)
             else:
