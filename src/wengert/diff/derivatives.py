@@ -6,13 +6,16 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from wengert import tree
 from wengert.diff.linearize import forward
 from wengert.diff.linearize import linearize as linearize_flat
 from wengert.diff.pull import dense, pull
 from wengert.diff.zeros import ones_like
 from wengert.errors import ArgumentError, DTypeError, ShapeError
-from wengert.ir.array import Array
+from wengert.ir.array import Array, WeakArray
+from wengert.ir.graph import Var
 from wengert.ir.record import Tape
 from wengert.ir.source import at_user_line
 from wengert.ops.promote import as_array, convert
@@ -51,7 +54,7 @@ def value_and_grad(
 
     @functools.wraps(f)
     def value_and_grad_of(*args: Any, **kwargs: Any) -> Any:
-        chosen = Chosen(f, nums, args, kwargs)
+        chosen = choose(f, nums, args, kwargs)
         tape = Tape()
         try:
             variables = [tape.input(v) for v in chosen.values]
@@ -208,6 +211,46 @@ def hvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
     """
     nums = tuple(range(len(primals)))
     return jvp(grad(f, nums if len(nums) > 1 else 0), primals, tangents)[1]
+
+
+_PLAIN = frozenset((Array, WeakArray, Var, float, np.ndarray))
+
+
+def choose(f: Callable[..., Any], nums: tuple[int, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The arguments of one call to differentiate by; `Chosen`, or its quick form where they are just arrays."""
+    if not kwargs and len(nums) == 1 and 0 <= nums[0] < len(args):
+        for a in args:
+            if type(a) not in _PLAIN:
+                break
+        else:
+            value = as_array(args[nums[0]])
+            if value.dtype.kind in "fc":
+                return PlainArguments(f, nums[0], args, value)
+    return Chosen(f, nums, args, kwargs)
+
+
+class PlainArguments:
+    """Arguments that are arrays and floats, no containers: nothing to flatten, nothing to write back."""
+
+    __slots__ = ("args", "f", "num", "values")
+
+    def __init__(self, f: Callable[..., Any], num: int, args: tuple[Any, ...], value: Array):
+        self.f = f
+        self.num = num
+        self.args = args
+        self.values = [value]
+
+    def call(self, variables: Sequence[Array]) -> Any:
+        return self.f(*self.args[: self.num], variables[0], *self.args[self.num + 1 :])
+
+    def assigned(self) -> list[Array]:
+        return []
+
+    def write_back(self, leaves: Sequence[Array]) -> None:
+        pass
+
+    def unpack(self, results: list[Array]) -> list[Array]:
+        return results
 
 
 class Chosen:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from wengert.diff.zeros import zeros_like
@@ -26,33 +26,40 @@ def pull(graph: Graph, cotangents: Sequence[Array | None], *, once: bool = False
         if c is not None and out.trace is tape:
             known = ct[out.index]  # type: ignore[attr-defined]
             ct[out.index] = c if known is None else add.bind(known, c)  # type: ignore[attr-defined]
-    nodes = graph.nodes
-    for node in _backwards(nodes, once):
+    for node in _backwards(graph.nodes, once):
         outs = node.outputs
-        if len(outs) == 1:
-            index = outs[0].index
-            c = ct[index]
+        if node.primitive.plain and node.differential is None:  # one output, one map an edge: the hot path
+            out = outs[0]
+            c = ct[out.index]
             if c is None:
                 continue
-            ct[index] = None
-            arriving: Sequence[Array | None] = (c,)
-        else:
-            arriving = [ct[o.index] for o in outs]
-            if all(a is None for a in arriving):
-                continue
-            for o in outs:
-                ct[o.index] = None
-        for a, c in pull_node(node, tape, arriving):
-            index = a.index
-            known = ct[index]
-            ct[index] = c if known is None else add.bind(known, c)
+            ct[out.index] = None
+            inputs, partial, value = node.inputs, node.primitive.partial, out.data
+            values = [a.data if a.trace is tape else a for a in inputs]
+            for i, a in enumerate(inputs):
+                if a.trace is tape:
+                    m = partial(i, values, value, node.params)
+                    if m is not None:
+                        k = a.index  # type: ignore[attr-defined]
+                        known = ct[k]
+                        ct[k] = m.pull(c) if known is None else add.bind(known, m.pull(c))
+            continue
+        arriving = [ct[o.index] for o in outs]
+        if all(a is None for a in arriving):
+            continue
+        for o in outs:
+            ct[o.index] = None
+        for v, c in pull_node(node, tape, arriving):
+            known = ct[v.index]
+            ct[v.index] = c if known is None else add.bind(known, c)
     return [ct[v.index] for v in graph.inputs]
 
 
-def _backwards(nodes: list[Node], once: bool) -> Any:
+def _backwards(nodes: list[Node], once: bool) -> Iterator[Node]:
     if not once:
         yield from reversed(nodes)
-    while nodes and once:
+        return
+    while nodes:
         yield nodes.pop()
 
 

@@ -52,7 +52,24 @@ class Var(Tracer):
 class Node:
     """One application of a primitive."""
 
-    __slots__ = ("differential", "inputs", "outputs", "params", "primitive", "source")
+    __slots__ = ("inputs", "outputs", "params", "primitive")
+    source: Source | None = None  # the user's line
+    differential: Any = None  # what `primitive.linearize` made, if it states that facet
+
+    def __init__(self, primitive: Primitive, inputs: Sequence[Array], params: Params, outputs: Sequence[Var]):
+        self.primitive = primitive
+        self.inputs = inputs
+        self.params = params
+        self.outputs = outputs
+
+    def __repr__(self) -> str:
+        return f"<{self.primitive.name}: {', '.join(repr(o.type) for o in self.outputs)}>"
+
+
+class NotedNode(Node):
+    """A node that also knows its user line or its differential; a plain tape does without, for speed."""
+
+    __slots__ = ("differential", "source")
 
     def __init__(
         self,
@@ -63,15 +80,9 @@ class Node:
         source: Source | None = None,
         differential: Any = None,
     ):
-        self.primitive = primitive
-        self.inputs = inputs
-        self.params = params
-        self.outputs = outputs
+        super().__init__(primitive, inputs, params, outputs)
         self.source = source
-        self.differential = differential  # what `primitive.linearize` made, if it states that facet
-
-    def __repr__(self) -> str:
-        return f"<{self.primitive.name}: {', '.join(repr(o.type) for o in self.outputs)}>"
+        self.differential = differential
 
 
 class Graph:

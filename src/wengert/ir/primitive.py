@@ -61,7 +61,14 @@ class Primitive:
         if name in registry:
             raise WengertError(f"a primitive named {name!r} exists already")
         self.name = self.__name__ = name
+        self.settle()
         registry[name] = self
+
+    def settle(self) -> None:
+        """Note what the hot paths ask: whether a tape treats this as one plain step, and the usual rule for weakness."""
+        structured = self.linearize is not None or self.multiple or self.inline
+        self.plain = self.differentiable and self.jvp is None and not structured
+        self.usual_weakness = type(self).weak_result is Primitive.weak_result
 
     def __repr__(self) -> str:
         return self.name
@@ -124,23 +131,32 @@ def evaluate_now(primitive: Primitive, args: Sequence[Array], params: Params) ->
     token = quiet.set(SILENCE)
     try:
         out = primitive.evaluate(*[a.data for a in args], **params)
-    except WengertError:
-        raise
-    except (ValueError, TypeError, IndexError) as error:
-        primitive.type(*[a.type for a in args], **params)  # says the same in the user's terms
-        raise WengertError(
-            f"{primitive.name} of {', '.join(repr(a.type) for a in args)} failed: {error}{at_user_line()}"
-        ) from error
+    except (ValueError, TypeError, IndexError, OverflowError) as error:
+        raise _explained(error, primitive, args, params) from error
     finally:
         quiet.reset(token)
     if watchers:
         for watch in watchers:
             watch(primitive, args, params, out)
+    if primitive.usual_weakness and not (args and args[0].weak):
+        return tuple([Array(o) for o in out]) if primitive.multiple else Array(out)
     weak = primitive.weak_result(args, params)
     if primitive.multiple:
         each = weak if isinstance(weak, tuple) else (weak,) * len(out)
         return tuple([(WeakArray if w else Array)(o) for o, w in zip(out, each, strict=True)])
     return (WeakArray if weak else Array)(out)
+
+
+def _explained(error: Exception, primitive: Primitive, args: Sequence[Array], params: Params) -> Exception:
+    """NumPy's refusal in the user's terms: as the type rule says it, if it refuses too."""
+    if isinstance(error, WengertError):
+        return error
+    try:
+        primitive.type(*[a.type for a in args], **params)
+    except WengertError as stated:
+        return stated
+    given = ", ".join(repr(a.type) for a in args)
+    return WengertError(f"{primitive.name} of {given} failed: {error}{at_user_line()}")
 
 
 def out_type(primitive: Primitive, args: Sequence[Array], params: Params) -> Any:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from wengert.ir.array import Array, Trace
-from wengert.ir.graph import Graph, Node, Var
-from wengert.ir.primitive import Params, Primitive, out_type
+from wengert.ir.graph import Graph, Node, NotedNode, Var
+from wengert.ir.primitive import Params, Primitive, evaluate_now, out_type, watchers
 from wengert.ir.source import user_source
 from wengert.ir.types import ArrayType
 
@@ -70,19 +70,23 @@ class Staging(Recorder):
         types = out_type(primitive, args, params)
         outs = tuple([self._var(None, t) for t in (types if primitive.multiple else (types,))])
         inputs = tuple([a if a.trace is self else self.lift(a) for a in args])
-        self.nodes.append(Node(primitive, inputs, params, outs, user_source()))
+        self.nodes.append(NotedNode(primitive, inputs, params, outs, user_source()))
         return outs if primitive.multiple else outs[0]
 
 
 class Tape(Recorder):
-    """Records with values, which live one level down. With `everything`, steps without derivative are kept too."""
+    """Records with values, which live one level down. With `everything`, steps without derivative are kept too.
 
-    __slots__ = ("everything",)
+    With `noting` (implied by `everything`, and on while somebody watches), nodes know their user lines.
+    """
+
+    __slots__ = ("everything", "noting")
     what = "a derivative"
 
     def __init__(self, everything: bool = False):
         super().__init__()
         self.everything = everything
+        self.noting = everything or bool(watchers)
 
     def input(self, value: Array) -> Var:
         var = self._var(value)
@@ -90,29 +94,33 @@ class Tape(Recorder):
         return var
 
     def process(self, primitive: Primitive, args: tuple[Array, ...], params: Params) -> Any:
-        if primitive.inline and self.everything:
-            return primitive.expand(args, params)
         values = [a.data if a.trace is self else a for a in args]
+        if primitive.plain and not self.noting:
+            for v in values:
+                if v.trace is not None:
+                    out = primitive.bind(*values, **params)
+                    break
+            else:
+                out = evaluate_now(primitive, values, params)
+            var = Var(self, out, self.size)
+            self.size += 1
+            self.nodes.append(Node(primitive, args, params, (var,)))
+            return var
+        differential = None
         if self.everything:
-            differential = None
+            if primitive.inline:
+                return primitive.expand(args, params)
             out = primitive.bind(*values, **params)
         elif not primitive.differentiable:
             return primitive.bind(*values, **params)
         elif primitive.linearize is not None:
-            active = [a.trace is self for a in args]
-            out, differential = primitive.linearize(values, params, active)
+            out, differential = primitive.linearize(values, params, [a.trace is self for a in args])
         else:
-            differential = None
             out = primitive.bind(*values, **params)
-        source = user_source() if self.everything else None
-        if primitive.multiple:
-            outs = tuple([self._var(o) for o in out])
-            self.nodes.append(Node(primitive, args, params, outs, source, differential))
-            return outs
-        var = Var(self, out, self.size)
-        self.size += 1
-        self.nodes.append(Node(primitive, args, params, (var,), source, differential))
-        return var
+        source = user_source() if self.noting else None
+        outs = tuple([self._var(o) for o in (out if primitive.multiple else (out,))])
+        self.nodes.append(NotedNode(primitive, args, params, outs, source, differential))
+        return outs if primitive.multiple else outs[0]
 
 
 def stage(

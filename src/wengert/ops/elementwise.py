@@ -17,7 +17,7 @@ from wengert.ir.maps import IDENTITY, Compose, Linear, Map
 from wengert.ir.primitive import Params, Primitive, Unsupported, registry
 from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType, Shape, bool_, broadcast_shapes, float_dtype, real_dtype
-from wengert.ops.promote import convert, promote
+from wengert.ops.promote import convert, number, promote
 
 ONE = "one"  # the derivative is 1: the map is the identity
 MINUS = "minus"  # the derivative is -1
@@ -53,8 +53,26 @@ class Elementwise(Primitive):
         self.arity = arity or max(1, len(factors))
         self.differentiable = any(f is not None for f in factors)
         self.__doc__ = doc
+        self.kinds = frozenset(takes.replace("i", "iu"))
+        if type(self).evaluate is Elementwise.evaluate:
+            self.evaluate = ufunc  # type: ignore[method-assign]
+        self.settle()
 
     def __call__(self, *args: Any) -> Array:
+        # arrays of one type need no promotion
+        if len(args) == 1:
+            x = args[0]
+            if isinstance(x, Array) and x.dtype.kind in self.kinds:
+                return self.bind(x)
+        elif len(args) == 2:
+            x, y = args
+            if isinstance(x, Array):
+                dtype = x.dtype
+                if isinstance(y, Array):
+                    if dtype is y.dtype and dtype.kind in self.kinds and x.weak == y.weak:
+                        return self.bind(x, y)
+                elif (type(y) is float or type(y) is int) and dtype.kind == "f" and not x.weak:
+                    return self.bind(x, number(y, dtype))
         arrays = promote(self.name, args)
         kind = arrays[0].dtype.kind
         if kind not in self.takes:
@@ -252,8 +270,7 @@ class NotDifferentiable(Elementwise):
     def __init__(
         self, name: str, ufunc: Callable[..., Any], *, arity: int, takes: str, gives: str = "same", doc: str = ""
     ):
-        super().__init__(name, ufunc, takes=takes, gives=gives, arity=arity, doc=doc)
-        self.factors = (None,) * arity
+        super().__init__(name, ufunc, *(None,) * arity, takes=takes, gives=gives, doc=doc)
 
 
 convert_p = Convert("convert")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from wengert.errors import ArgumentError, WengertError
-from wengert.ir.array import Array
+from wengert.ir.array import Array, WeakArray
 from wengert.ir.primitive import watchers
 from wengert.ir.quiet import SILENCE, quiet
 from wengert.ops import arithmetic, bits, compare
@@ -17,30 +17,48 @@ from wengert.ops.elementwise import Elementwise
 from wengert.ops.promote import promote
 
 
+_KNOWN = (Array, int, float, complex, np.ndarray, np.generic)
+
+
 def _known(x: Any) -> bool:
-    return isinstance(x, (Array, int, float, complex, np.ndarray, np.generic))
+    return isinstance(x, _KNOWN)
 
 
 def _binary(primitive: Elementwise) -> tuple[Callable[[Array, Any], Any], Callable[[Array, Any], Any]]:
     ufunc = primitive.ufunc
-    fast_kinds = primitive.takes.replace("i", "iu")
+    kinds = frozenset(primitive.takes.replace("i", "iu"))
+    with_float = kinds & {"f", "c"}
 
+    def at_once(cls: type, a: Any, b: Any) -> Any:
+        token = quiet.set(SILENCE)
+        try:
+            return cls(ufunc(a, b))
+        except (ValueError, OverflowError, WengertError):
+            return primitive(cls(a), cls(b) if hasattr(b, "dtype") else b)  # fails again, in the user's terms
+        finally:
+            quiet.reset(token)
+
+    # concrete arrays of one type, or one beside a Python number, go to NumPy at once; everything else takes the general
+    # way, with the same result
     def forward(x: Array, y: Any) -> Any:
-        # two plain arrays of one type: NumPy at once (everything else takes the general way, with the same result)
-        if type(x) is Array and type(y) is Array:
-            a, b = x.data, y.data
-            if a.dtype is b.dtype and a.dtype.kind in fast_kinds and not watchers:
-                token = quiet.set(SILENCE)
-                try:
-                    return Array(ufunc(a, b))
-                except (ValueError, WengertError):
-                    return primitive(x, y)  # fails again, in the user's terms
-                finally:
-                    quiet.reset(token)
-        return primitive(x, y) if _known(y) else NotImplemented
+        cls = type(x)
+        if (cls is Array or cls is WeakArray) and not watchers:
+            a = x.data
+            other = type(y)
+            if other is cls:
+                b = y.data
+                if a.dtype is b.dtype and a.dtype.kind in kinds:
+                    return at_once(cls, a, b)
+            elif (other is float or other is int) and a.dtype.kind in with_float:
+                return at_once(cls, a, y)
+        return primitive(x, y) if isinstance(y, _KNOWN) else NotImplemented
 
     def backward(x: Array, y: Any) -> Any:
-        return primitive(y, x) if _known(y) else NotImplemented
+        cls, other = type(x), type(y)
+        if (other is float or other is int) and (cls is Array or cls is WeakArray) and not watchers:
+            if x.data.dtype.kind in with_float:
+                return at_once(cls, y, x.data)
+        return primitive(y, x) if isinstance(y, _KNOWN) else NotImplemented
 
     return forward, backward
 

@@ -26,7 +26,9 @@ def kept_shape(shape: Shape, axes: tuple[int, ...]) -> Shape:
 
 def expand(x: Array, shape: Shape, axes: tuple[int, ...]) -> Array:
     """A reduced array stretched back over the reduced axes to `shape`."""
-    return broadcast_to(reshape(x, kept_shape(shape, axes)), shape)
+    if axes != tuple(range(len(axes))):  # leading axes come back by broadcasting alone
+        x = reshape(x, kept_shape(shape, axes))
+    return broadcast_to(x, shape)
 
 
 class Reduction(Primitive):
@@ -142,11 +144,11 @@ class ArgExtreme(Reduction):
         return self.ufunc(x, axis=axes[0]).astype(int64)
 
 
-sum_p = Sum("sum", np.sum, "bifc")
-prod_p = Product("prod", np.prod, "ifc")
-max_p = Extreme("max", np.max, "bif", identity=False)
-min_p = Extreme("min", np.min, "bif", identity=False)
-any_p = Logical("any", np.any, "bifc", gives=bool_)
-all_p = Logical("all", np.all, "bifc", gives=bool_)
+sum_p = Sum("sum", np.add.reduce, "bifc")
+prod_p = Product("prod", np.multiply.reduce, "ifc")
+max_p = Extreme("max", np.maximum.reduce, "bif", identity=False)
+min_p = Extreme("min", np.minimum.reduce, "bif", identity=False)
+any_p = Logical("any", np.logical_or.reduce, "bifc", gives=bool_)
+all_p = Logical("all", np.logical_and.reduce, "bifc", gives=bool_)
 argmax_p = ArgExtreme("argmax", np.argmax, "bif", gives=int64, identity=False)
 argmin_p = ArgExtreme("argmin", np.argmin, "bif", gives=int64, identity=False)

@@ -17,6 +17,9 @@ from wengert.ops.elementwise import sum_to
 from wengert.ops.promote import number
 
 
+_SMALL = 4096
+
+
 class Structural(Primitive):
     """A primitive that moves elements: linear in its first input, differentiable for floats."""
 
@@ -82,7 +85,11 @@ class BroadcastTo(Structural):
         return ArrayType(shape, x.dtype)
 
     def evaluate(self, x: Any, *, shape: Shape) -> Any:  # type: ignore[override]
-        return np.broadcast_to(x, shape)
+        if ArrayType(shape, x.dtype).size > _SMALL:
+            return np.broadcast_to(x, shape)
+        out = np.empty(shape, x.dtype)  # for few elements a copy is quicker than a view
+        out[...] = x
+        return out
 
     def transpose(self, i: int, ct: Array, values: Sequence[Array], params: Params) -> Array:
         return sum_to(ct, values[0].shape)
