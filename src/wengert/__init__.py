@@ -141,6 +141,7 @@ from wengert.array.searching import allclose as allclose
 from wengert.array.searching import clip as clip
 from wengert.array.searching import isclose as isclose
 from wengert.array.searching import nonzero as nonzero
+from wengert.array.searching import searchsorted as searchsorted
 from wengert.array.searching import where as where
 from wengert.array.sets import unique_all as unique_all
 from wengert.array.sets import unique_counts as unique_counts
@@ -186,7 +187,6 @@ from wengert.ops.cumulative import cumulative_logsumexp as cumulative_logsumexp
 from wengert.ops.cumulative import cumulative_max as cumulative_max
 from wengert.ops.cumulative import cumulative_min as cumulative_min
 from wengert.ops.sort import argsort as argsort
-from wengert.ops.sort import searchsorted as searchsorted
 from wengert.ops.sort import sort as sort
 from wengert.ops.sort import top_k as top_k
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from wengert.array import reductions
-from wengert.errors import ShapeError
+from wengert.errors import ArgumentError, ShapeError
 from wengert.ir.array import Array, concrete
 from wengert.ir.source import at_user_line
 from wengert.ir.types import float64
 from wengert.ops.arithmetic import abs_, maximum, minimum
 from wengert.ops.compare import equal, isfinite, isnan, less_equal, select
+from wengert.ops.index import gather
 from wengert.ops.promote import as_array, convert, promote
+from wengert.ops.search import searchsorted_p
 
 
 def where(condition: Any, x1: Any, x2: Any, /) -> Array:
@@ -83,6 +85,35 @@ def nonzero(x: Any, /) -> tuple[Array, ...]:
     if x.ndim == 0:
         raise ShapeError(f"nonzero: a single number (shape ()) has no axis{at_user_line()}")
     return tuple(Array(i) for i in np.nonzero(np.asarray(concrete(x, "the number of non-zero elements"))))
+
+
+def searchsorted(x1: Any, x2: Any, /, *, side: Literal["left", "right"] = "left", sorter: Any = None) -> Array:
+    """The indices at which the numbers `x2` keep the sorted array `x1` sorted.
+
+    Args:
+        x1: sorted array of shape (n,).
+        x2: array of any shape.
+        side: "left" gives i with `x1[i-1] < v <= x1[i]`, "right" with `x1[i-1] <= v < x1[i]`.
+        sorter: indices of shape (n,) that sort `x1`, as from `wg.argsort`.
+
+    Returns:
+        int64 indices from 0 to n, of the shape of `x2`. They have no derivative.
+
+    Raises:
+        ShapeError: `x1` is not one-dimensional.
+        DTypeError: complex numbers, which have no order.
+        ArgumentError: another `side`.
+
+    Example:
+        >>> wg.searchsorted(wg.asarray([1.0, 2.0, 3.0]), 2.5)
+        Array(2, dtype=int64)
+    """
+    if side not in ("left", "right"):
+        raise ArgumentError(f"searchsorted: side is 'left' or 'right', got {side!r}{at_user_line()}")
+    a, v = promote("searchsorted", (x1, x2))
+    if sorter is not None:
+        a = gather(a, [as_array(sorter, "searchsorted")], (0,))
+    return searchsorted_p.bind(a, v, side=side, lead=0)
 
 
 def isclose(x1: Any, x2: Any, /, *, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Array:

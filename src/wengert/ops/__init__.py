@@ -3,8 +3,17 @@
 from wengert.ops import arithmetic as arithmetic
 from wengert.ops import bits as bits
 from wengert.ops import compare as compare
+from wengert.ops import complex as complex
 from wengert.ops import contract as contract
+from wengert.ops import cumulative as cumulative
+from wengert.ops import dynamic as dynamic
+from wengert.ops import fft as fft
+from wengert.ops import index as index
+from wengert.ops import linalg as linalg
+from wengert.ops import logsumexp as logsumexp
 from wengert.ops import operators as operators
 from wengert.ops import reduce as reduce
+from wengert.ops import search as search
 from wengert.ops import shape as shape
+from wengert.ops import sort as sort
 from wengert.ops import transcendental as transcendental
