@@ -28,8 +28,8 @@ _INT = np.dtype(np.int64)
 def _check(name: str, x: ArrayType, starts: Sequence[ArrayType], sizes: Shape) -> None:
     if len(starts) != x.ndim or len(sizes) != x.ndim:
         raise ShapeError(
-            f"{name}: {len(starts)} starts and a window of {len(sizes)} axes for an array of shape {x.shape}; give one for "
-            f"each axis{at_user_line()}"
+            f"{name}: {len(starts)} starts and a window of {len(sizes)} axes for an array of shape {x.shape}; give one "
+            f"for each axis{at_user_line()}"
         )
     for s in starts:
         if s.dtype.kind not in "iu" or s.shape != ():
@@ -41,8 +41,8 @@ def _check(name: str, x: ArrayType, starts: Sequence[ArrayType], sizes: Shape) -
 
 def _window(shape: Shape, starts: Sequence[Any], sizes: Shape) -> tuple[slice, ...]:
     window = []
-    for d, s, n in zip(shape, starts, sizes, strict=True):
-        s = int(s)
+    for d, start, n in zip(shape, starts, sizes, strict=True):
+        s = int(start)
         first = min(max(s + d if s < 0 else s, 0), d - n)
         window.append(slice(first, first + n))
     return tuple(window)
@@ -241,8 +241,8 @@ def dynamic_update_slice(x: Any, update: Any, starts: Any) -> Array:
     common, update = promote("dynamic_update_slice", (x, update))
     if common.dtype != x.dtype:
         raise DTypeError(
-            f"dynamic_update_slice: an update of {update.dtype.name} does not fit into {x.dtype.name}; convert one of them "
-            f"(wg.astype){at_user_line()}"
+            f"dynamic_update_slice: an update of {update.dtype.name} does not fit into {x.dtype.name}; convert one of "
+            f"them (wg.astype){at_user_line()}"
         )
     return dynamic_update_slice_p.bind(common, update, *_starts(starts, "dynamic_update_slice"))
 

@@ -2,7 +2,8 @@
 
 Negative positions count from the end. What still lies outside is clipped into the array by `gather` and dropped by
 `scatter`, so that every executor does the same; `outside` says otherwise where one is the adjoint of the other
-(dropped, a `gather` reads 0). Users meet these through `x[...]`, `x.at[...]`, `wg.take`, which check numbers they can see.
+(dropped, a `gather` reads 0). Users meet these through `x[...]`, `x.at[...]` and `wg.take`, which check the numbers that
+they can see.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from wengert.ops.promote import convert, number
 from wengert.ops.shape import broadcast_to, reshape, to_front
 
 _UFUNCS: dict[str, Any] = {"add": np.add, "mul": np.multiply, "min": np.minimum, "max": np.maximum}
+_LARGEST = np.uint64(2**63 - 1)
 MODES = ("set", *_UFUNCS)
 
 
@@ -55,13 +57,12 @@ def _check_indices(name: str, indices: Sequence[ArrayType], axes: tuple[int, ...
 def _wrap(indices: Sequence[Any], sizes: Sequence[int]) -> tuple[list[Any], Any]:
     """Positions counted from the front, and whether they lie inside (True where all do)."""
     found, inside = [], np.True_
-    for i, d in zip(indices, sizes, strict=True):
-        i = np.asarray(np.minimum(i, np.uint64(2**63 - 1)) if i.dtype == np.uint64 else i).astype(np.int64, copy=False)
-        if i.size and i.min() < 0:
-            i = np.where(i < 0, i + d, i)
-        if i.size and (i.min() < 0 or i.max() >= d):
-            inside = inside & (i >= 0) & (i < d)
-        found.append(i)
+    for index, d in zip(indices, sizes, strict=True):
+        i = np.asarray(np.minimum(index, _LARGEST) if index.dtype == np.uint64 else index).astype(np.int64, copy=False)
+        wrapped = np.where(i < 0, i + d, i) if i.size and i.min() < 0 else i
+        if i.size and (wrapped.min() < 0 or wrapped.max() >= d):
+            inside = inside & (wrapped >= 0) & (wrapped < d)
+        found.append(wrapped)
     return found, inside
 
 
@@ -341,12 +342,12 @@ def _others_at_same_position(values: Sequence[Array], where: Params) -> Array:
     rows = reshape(updates, (count, math.prod(updates.shape[len(lead) :])))
     position: Any = 0
     inside: Any = True
-    for i, a in zip(indices, axes, strict=True):
+    for index, a in zip(indices, axes, strict=True):
         d = x.shape[a]
-        i = convert(i, np.dtype(np.int64))
-        i = select(i < 0, i + d, i)
-        if where["outside"] == "clip":
-            i = select(i < 0, 0, select(i >= d, d - 1, i))
+        signed = convert(index, np.dtype(np.int64))
+        wrapped = select(signed < 0, signed + d, signed)
+        clipped = select(wrapped < 0, 0, select(wrapped >= d, d - 1, wrapped))
+        i = clipped if where["outside"] == "clip" else wrapped
         inside = (i >= 0) & (i < d) & inside
         position = position * d + i
     position = reshape(broadcast_to(select(inside, position, -1), lead), (count,))

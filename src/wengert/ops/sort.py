@@ -1,4 +1,4 @@
-"""Sorting and searching. The order is stable, ascending or descending; NaN comes last in either."""
+"""Sorting. The order is stable, ascending or descending; NaN comes last in either."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from wengert.errors import ArgumentError, DTypeError, ShapeError
+from wengert.errors import ArgumentError, ShapeError
 from wengert.ir.array import Array
 from wengert.ir.maps import Map
 from wengert.ir.primitive import Params, Primitive, Unsupported
 from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType, int64, normalize_axis
 from wengert.ops.index import along_axis, along_axis_map, gather
-from wengert.ops.promote import as_array, promote
-from wengert.ops.shape import broadcast_to, slice_p, to_front
+from wengert.ops.promote import as_array
+from wengert.ops.shape import slice_p
 
 
 def _key(x: Any, descending: bool) -> Any:
@@ -63,51 +63,7 @@ class ArgSort(Sort):
         return np.argsort(_key(x, descending), axis=axis, kind="stable")
 
 
-class SearchSorted(Primitive):
-    """For each of `values` where it would stand in ascending `x`: before equal elements ("left") or behind ("right").
-
-    `x` has shape `(b…, n)` and `values` shape `(b…, m…)`; `lead` counts the batch axes b.
-    """
-
-    differentiable = False
-    partial = Unsupported("a position does not change continuously")  # type: ignore[assignment]
-
-    def type(self, x: ArrayType, values: ArrayType, *, side: str, lead: int) -> ArrayType:  # type: ignore[override]
-        if x.ndim != lead + 1 or x.shape[:lead] != values.shape[:lead]:
-            raise ShapeError(
-                f"searchsorted: the sorted array has shape {x.shape[lead:]}; expected one axis (see wg.vmap for several)"
-                + at_user_line()
-            )
-        if x.dtype != values.dtype or x.dtype.kind == "c":
-            raise DTypeError(
-                f"searchsorted: {values.dtype.name} among {x.dtype.name}; expected one real type{at_user_line()}"
-            )
-        return ArrayType(values.shape, int64)
-
-    def evaluate(self, x: Any, values: Any, *, side: str, lead: int) -> Any:  # type: ignore[override]
-        if x.ndim != lead + 1 or x.dtype != values.dtype or x.dtype.kind == "c":
-            raise ValueError("sorted array")
-        if not lead:
-            return np.asarray(np.searchsorted(x, values, side=side), int64)  # type: ignore[call-overload]
-        out = np.empty(values.shape, int64)
-        for k in np.ndindex(*x.shape[:lead]):
-            out[k] = np.searchsorted(x[k], values[k], side=side)  # type: ignore[call-overload]
-        return out
-
-    def batch(self, values: Sequence[Array], axes: Sequence[int | None], size: int, params: Params) -> Any:
-        (x, v), (x_at, v_at), lead = values, axes, params["lead"]
-        if x_at is None and not lead:  # one sorted array for all
-            return self.bind(x, v, **params), v_at
-        x = broadcast_to(x, (size, *x.shape)) if x_at is None else to_front(x, x_at)
-        v = broadcast_to(v, (size, *v.shape)) if v_at is None else to_front(v, v_at)
-        return self.bind(x, v, side=params["side"], lead=lead + 1), 0
-
-    def sparsity(self, patterns: Sequence[Any], types: Sequence[ArrayType], params: Params) -> Any:
-        return None
-
-
 sort_p, argsort_p = Sort("sort"), ArgSort("argsort")
-searchsorted_p = SearchSorted("searchsorted")
 
 
 def _line(x: Any, axis: int, what: str) -> tuple[Array, int]:
@@ -180,31 +136,3 @@ def top_k(x: Any, k: int, *, axis: int = -1) -> tuple[Array, Array]:
     stop = tuple(int(k) if i == axis else d for i, d in enumerate(x.shape))
     positions = slice_p.bind(order, start=(0,) * x.ndim, stop=stop, step=(1,) * x.ndim)
     return gather(x, along_axis(positions, axis), tuple(range(x.ndim)), unique=True), positions
-
-
-def searchsorted(x1: Any, x2: Any, /, *, side: str = "left", sorter: Any = None) -> Array:
-    """Where each element of `x2` would have to be put into `x1` to keep it sorted.
-
-    Args:
-        x1: array of shape (n,), in ascending order (after `sorter`, if given).
-        x2: the values, of any shape.
-        side: "left" gives i with `x1[i-1] < v <= x1[i]`, "right" with `x1[i-1] <= v < x1[i]`.
-        sorter: positions of shape (n,) that sort `x1`, as from `argsort`.
-
-    Returns:
-        int64 positions from 0 to n, of the shape of `x2`. They have no derivative.
-
-    Raises:
-        ShapeError: `x1` has not exactly one axis.
-        DTypeError: complex numbers, which have no order here.
-
-    Example:
-        >>> wg.searchsorted(wg.asarray([1.0, 2.0, 3.0]), 2.5)
-        Array(2, dtype=int64)
-    """
-    if side not in ("left", "right"):
-        raise ArgumentError(f'searchsorted: side is {side!r}; expected "left" or "right"{at_user_line()}')
-    x1, x2 = promote("searchsorted", (x1, x2))
-    if sorter is not None:
-        x1 = gather(x1, [as_array(sorter, "searchsorted")], (0,))
-    return searchsorted_p.bind(x1, x2, side=side, lead=0)
