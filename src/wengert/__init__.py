@@ -22,7 +22,7 @@ from wengert.array.cumulative import cumprod as cumprod
 from wengert.array.cumulative import cumsum as cumsum
 from wengert.array.cumulative import cumulative_prod as cumulative_prod
 from wengert.array.cumulative import cumulative_sum as cumulative_sum
-from wengert.array.cumulative import diff as diff
+from wengert.array.cumulative import diff as _diff
 from wengert.array.dtypes import astype as astype
 from wengert.array.dtypes import can_cast as can_cast
 from wengert.array.dtypes import finfo as finfo
@@ -147,6 +147,19 @@ from wengert.array.sets import unique_all as unique_all
 from wengert.array.sets import unique_counts as unique_counts
 from wengert.array.sets import unique_inverse as unique_inverse
 from wengert.array.sets import unique_values as unique_values
+from wengert.array.special import digamma as digamma
+from wengert.array.special import erf as erf
+from wengert.array.special import erfc as erfc
+from wengert.array.special import erfinv as erfinv
+from wengert.array.special import expit as expit
+from wengert.array.special import lgamma as lgamma
+from wengert.array.special import logit as logit
+from wengert.array.special import ndtr as ndtr
+from wengert.array.special import ndtri as ndtri
+from wengert.array.special import polygamma as polygamma
+from wengert.array.special import sinc as sinc
+from wengert.array.special import xlog1py as xlog1py
+from wengert.array.special import xlogy as xlogy
 
 # transformations
 from wengert.batch import vmap as vmap
@@ -163,6 +176,14 @@ from wengert.diff.derivatives import jvp as jvp
 from wengert.diff.derivatives import linearize as linearize
 from wengert.diff.derivatives import value_and_grad as value_and_grad
 from wengert.diff.derivatives import vjp as vjp
+from wengert.diff.jacobian import hessian as hessian
+from wengert.diff.jacobian import jacfwd as jacfwd
+from wengert.diff.jacobian import jacobian as jacobian
+from wengert.diff.jacobian import jacrev as jacrev
+from wengert.diff.sparse.api import SparseMatrix as SparseMatrix
+from wengert.diff.sparse.api import sparse_hessian as sparse_hessian
+from wengert.diff.sparse.api import sparse_jacobian as sparse_jacobian
+from wengert.diff.sparse.api import sparsity_pattern as sparsity_pattern
 from wengert.execute.jit import jit as jit
 
 # the array class and the element types
@@ -191,6 +212,7 @@ from wengert.ops.sort import sort as sort
 from wengert.ops.sort import top_k as top_k
 
 bool = bool_
+diff = _diff  # bound last, because the package wengert.diff has the same name
 
 # NumPy's spellings
 absolute = abs
