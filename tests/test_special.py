@@ -1,0 +1,199 @@
+"""Special functions: values in units of the last place, limits and poles, derivatives by what they must equal."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import wengert as wg
+
+rng = np.random.default_rng(1969)
+N = 4000
+
+
+def uniform(low: float, high: float) -> np.ndarray:
+    return rng.uniform(low, high, N)
+
+
+def ulps(got: object, wanted: object) -> float:
+    """The largest error in units of the last place of the wanted value."""
+    got, wanted = np.asarray(got), np.asarray(wanted)
+    return float(np.max(np.abs(got - wanted) / np.spacing(np.abs(wanted))))
+
+
+RANGES = {
+    "erf": [(-0.5, 0.5), (-6, 6), (-1e-8, 1e-8)],
+    "erfc": [(-6, 0.5), (0.4, 4), (4, 26)],
+    "lgamma": [(0, 0.9), (2.1, 9), (9, 1e4), (1e4, 1e300), (-0.9, -0.1)],
+}
+
+
+@pytest.mark.parametrize("name", sorted(RANGES))
+def test_against_the_mathematics_library(name: str) -> None:
+    reference = np.vectorize(getattr(math, name))
+    for low, high in RANGES[name]:
+        x = uniform(low, high)
+        assert ulps(getattr(wg, name)(x), reference(x)) <= 5  # of which the library may own one
+
+
+def test_lgamma_is_accurate_beside_its_zeros() -> None:
+    h = rng.uniform(-1e-3, 1e-3, N)
+    for zero, slope, curvature in ((1.0, -0.5772156649015329, 1.6449340668482264),
+                                   (2.0, 0.42278433509846714, 0.6449340668482264)):  # fmt: skip
+        x = zero + h
+        d = x - zero
+        series = d * (slope + d * (curvature / 2))
+        got = np.asarray(wg.lgamma(x))
+        assert np.max(np.abs(got - series) / np.abs(d)) < 1e-6  # the cubic term
+        np.testing.assert_allclose(got, [math.lgamma(v) for v in x], rtol=1e-15 * 5)
+
+
+SCIPY = {
+    "erfinv": [(-0.999, 0.999), (0.999, 1), (-1e-8, 1e-8)],
+    "ndtr": [(-37, 8)],
+    "ndtri": [(0.001, 0.999), (0, 1e-3), (0, 1e-300)],
+    "digamma": [(0, 1), (1.6, 10), (10, 1e6), (-0.4, 0)],
+    "logit": [(0.01, 0.4), (0.6, 1)],
+}
+
+
+@pytest.mark.parametrize("name", sorted(SCIPY))
+def test_against_scipy(name: str) -> None:
+    special = pytest.importorskip("scipy.special")
+    for low, high in SCIPY[name]:
+        x = uniform(low, high)
+        np.testing.assert_allclose(getattr(wg, name)(x), getattr(special, name)(x), rtol=3e-15)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 12])
+def test_polygamma_against_scipy(n: int) -> None:
+    special = pytest.importorskip("scipy.special")
+    for low, high in ((0.01, 1), (1, 30), (30, 1e4)):
+        x = uniform(low, high)
+        np.testing.assert_allclose(wg.polygamma(n, x), special.polygamma(n, x), rtol=4e-15)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 4, 7])
+def test_polygamma_obeys_its_recurrence_below_zero(n: int) -> None:
+    """`ψₙ(x + 1) - ψₙ(x) = (-1)ⁿ n! x^-(n+1)` across the poles, which the reflection formula does not know of."""
+    x = uniform(-6, 0.9)
+    step = (-1) ** n * math.factorial(n) * x ** -(n + 1.0)
+    above, below = np.asarray(wg.polygamma(n, x + 1)), np.asarray(wg.polygamma(n, x))
+    moved = np.spacing(np.abs(x) + 1) * np.abs(wg.polygamma(n + 1, x))  # x + 1 is rounded
+    assert np.all(np.abs(above - below - step) <= 1e-13 * (np.abs(above) + np.abs(below)) + 4 * moved)
+
+
+def test_known_constants() -> None:
+    euler, apery = 0.5772156649015329, 1.2020569031595942
+    np.testing.assert_allclose(wg.digamma(1.0), -euler, rtol=1e-15)
+    np.testing.assert_allclose(wg.polygamma(1, 1.0), math.pi**2 / 6, rtol=1e-15)
+    np.testing.assert_allclose(wg.polygamma(2, 1.0), -2 * apery, rtol=1e-15)
+    np.testing.assert_allclose(wg.lgamma(0.5), math.log(math.pi) / 2, rtol=1e-15)
+    assert np.asarray(wg.lgamma(np.array([1.0, 2.0]))).tolist() == [0.0, 0.0]
+    np.testing.assert_allclose(np.exp(wg.lgamma(np.arange(1.0, 20))), [math.factorial(k) for k in range(19)], rtol=1e-13)
+
+
+inf, nan = np.inf, np.nan
+CORNERS = {
+    "erf": ([0.0, -0.0, inf, -inf, nan, 5e-324, 100.0], [0.0, -0.0, 1.0, -1.0, nan, 5e-324, 1.0]),
+    "erfc": ([0.0, -0.0, inf, -inf, nan, 30.0, -30.0], [1.0, 1.0, 0.0, 2.0, nan, 0.0, 2.0]),
+    "erfinv": ([0.0, -0.0, 1.0, -1.0, 1.5, -2.0, nan], [0.0, -0.0, inf, -inf, nan, nan, nan]),
+    "ndtr": ([0.0, inf, -inf, nan, 50.0, -50.0], [0.5, 1.0, 0.0, nan, 1.0, 0.0]),
+    "ndtri": ([0.5, 0.0, 1.0, -0.1, 1.1, nan], [0.0, -inf, inf, nan, nan, nan]),
+    "lgamma": ([0.0, -0.0, -1.0, -2e9, inf, -inf, nan, -1e300], [inf] * 6 + [nan, inf]),
+    "digamma": ([0.0, -0.0, -1.0, -1e300, inf, nan], [-inf, inf, nan, nan, inf, nan]),
+    "logit": ([0.0, 1.0, 0.5, -0.1, 1.1, nan], [-inf, inf, 0.0, nan, nan, nan]),
+    "sinc": ([0.0, -0.0, 1.0, -3.0, 1e300, inf, nan], [1.0, 1.0, 0.0, -0.0, 0.0, 0.0, nan]),
+}
+
+
+@pytest.mark.parametrize("name", sorted(CORNERS))
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+def test_corners(name: str, dtype: str) -> None:
+    x, wanted = (np.array(v).astype(dtype) if dtype == "float64" else _narrow(v, dtype) for v in CORNERS[name])
+    got = getattr(wg, name)(x)
+    assert got.dtype == dtype
+    np.testing.assert_array_equal(got, wanted)
+    zero = (wanted == 0) & (x == 0)
+    np.testing.assert_array_equal(np.signbit(got)[zero], np.signbit(wanted)[zero])
+
+
+def _narrow(values: list[float], dtype: str) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        return np.array(values).astype(dtype)
+
+
+def test_polygamma_at_its_poles() -> None:
+    x = np.array([0.0, -0.0, -1.0, inf, -inf, nan])
+    np.testing.assert_array_equal(wg.polygamma(1, x), [inf, inf, inf, 0, nan, nan])
+    np.testing.assert_array_equal(wg.polygamma(2, x), [-inf, inf, nan, 0, nan, nan])
+
+
+@pytest.mark.parametrize("name", ["erf", "erfc", "erfinv", "ndtri", "lgamma", "digamma", "logit"])
+def test_single_precision_is_rounded_once(name: str) -> None:
+    x = uniform(0.001, 0.999).astype(np.float32)
+    f = getattr(wg, name)
+    np.testing.assert_array_equal(f(x), np.asarray(f(x.astype(np.float64))).astype(np.float32))
+
+
+def test_types_and_shapes() -> None:
+    assert wg.erf(3).dtype == np.float64 and wg.erf(3).weak  # a Python number
+    assert wg.lgamma(np.array([1, 2])).dtype == np.float32
+    assert wg.erf(np.zeros((0, 3))).shape == (0, 3)
+    assert wg.xlogy(np.ones((2, 1)), np.ones(3)).shape == (2, 3)
+    strided = np.arange(1.0, 41).reshape(5, 8)[::2, ::3]
+    np.testing.assert_array_equal(wg.lgamma(strided), wg.lgamma(strided.copy()))
+    with pytest.raises(TypeError, match="erf is defined for real floats"):
+        wg.erf(np.array([1j]))
+
+
+@pytest.mark.parametrize("n", [-1, 1.5, True, 101, np.ones(2)])
+def test_polygamma_refuses_a_strange_order(n: object) -> None:
+    with pytest.raises(TypeError, match="the order is a Python integer from 0 to 100"):
+        wg.polygamma(n, 1.0)  # type: ignore[arg-type]
+
+
+def test_xlogy_is_finite_where_x_is_zero() -> None:
+    for f, pole in ((wg.xlogy, 0.0), (wg.xlog1py, -1.0)):
+        assert float(f(0.0, pole)) == 0.0
+        for order in ((0,), (1,)):
+            (derivative,) = wg.grad(f, order)(0.0, pole)
+            assert float(derivative) == 0.0
+        assert np.isnan(f(0.0, nan)) and float(f(0.0, inf)) == 0.0
+        assert float(f(2.0, pole)) == -inf
+        second = wg.grad(lambda x, f=f, pole=pole: wg.grad(f)(x, pole))(0.0)
+        assert float(second) == 0.0
+    x = np.array([0.0, 0.5, 0.0])
+    entropy = wg.grad(lambda p: -wg.sum(wg.xlogy(p, p)))(x)
+    assert np.all(np.isfinite(entropy))
+
+
+def test_derivatives_of_inverses() -> None:
+    y = rng.uniform(-0.99, 0.99, 50)
+    for f, g, points in ((wg.erf, wg.erfinv, y), (wg.ndtr, wg.ndtri, (y + 1) / 2), (wg.expit, wg.logit, (y + 1) / 2)):
+        for p in points:
+            np.testing.assert_allclose(f(g(p)), p, rtol=1e-14)
+            np.testing.assert_allclose(float(wg.grad(g)(p)) * float(wg.grad(f)(g(p))), 1.0, rtol=1e-13)
+
+
+def test_the_gamma_family_is_a_chain_of_derivatives() -> None:
+    x = 1.7
+    chain = wg.lgamma
+    for n in range(4):
+        chain = wg.grad(chain)
+        np.testing.assert_allclose(chain(x), wg.polygamma(n, x), rtol=1e-14)
+
+
+def test_sinc_has_smooth_derivatives_at_zero() -> None:
+    second, fourth = -(math.pi**2) / 3, math.pi**4 / 5  # of 1 - (πx)²/6 + (πx)⁴/120
+    slope = wg.grad(wg.sinc)
+    assert float(slope(0.0)) == 0.0
+    np.testing.assert_allclose(wg.grad(slope)(0.0), second, rtol=1e-14)
+    np.testing.assert_allclose(wg.grad(wg.grad(wg.grad(slope)))(0.0), fourth, rtol=1e-13)
+    x = rng.uniform(-3, 3, 200)
+    step = 1e-3
+    f = lambda t: np.sinc(t)  # noqa: E731
+    wanted = (8 * (f(x + step) - f(x - step)) - (f(x + 2 * step) - f(x - 2 * step))) / (12 * step)
+    np.testing.assert_allclose(wg.vmap(slope)(x), wanted, atol=1e-10)
