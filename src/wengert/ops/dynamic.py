@@ -48,6 +48,17 @@ def _window(shape: Shape, starts: Sequence[Any], sizes: Shape) -> tuple[slice, .
     return tuple(window)
 
 
+def _fixed(
+    shape: Shape, starts: Sequence[Array], at: Sequence[int | None], sizes: Shape
+) -> tuple[list[Array], list[Any]]:
+    """Starts and their batch axes, with a 0 on every axis where the window is the whole axis and cannot move."""
+    whole = [n == d for n, d in zip(sizes, shape, strict=True)]
+    return (
+        [number(0, _INT) if w else s for s, w in zip(starts, whole, strict=True)],
+        [None if w else a for a, w in zip(at, whole, strict=True)],
+    )
+
+
 def _positions(shape: Shape, starts: Sequence[Array], sizes: Shape) -> tuple[tuple[int, ...], list[Array]]:
     """The window as index arrays with a leading batch axis: the axes that it cuts, and the positions along each.
 
@@ -89,15 +100,15 @@ class DynamicSlice(Primitive):
 
     def batch(self, values: Sequence[Array], axes: Sequence[int | None], size: int, params: Params) -> Any:
         (x, *starts), (at, *starts_at), sizes = values, axes, params["sizes"]
+        shape = x.shape if at is None else x.shape[:at] + x.shape[at + 1 :]
+        starts, starts_at = _fixed(shape, starts, starts_at, sizes)
         if all(a is None for a in starts_at):
-            assert at is not None
+            if at is None:
+                return self.bind(x, *starts, sizes=sizes), None
             moved = [*starts[:at], number(0, _INT), *starts[at:]]
             return self.bind(x, *moved, sizes=(*sizes[:at], size, *sizes[at:])), at
         x = x if at is None else to_front(x, at)
-        shape = x.shape if at is None else x.shape[1:]
         cut, positions = _positions(shape, starts, sizes)
-        if not cut:
-            return (x, None) if at is None else (x, 0)
         up = tuple(k + (at is not None) for k in cut)
         if at is not None:
             up, positions = (0, *up), [iota(size, 0, len(cut) + 1), *positions]
@@ -161,12 +172,11 @@ class DynamicUpdateSlice(Primitive):
         (x, update, *starts), (x_at, update_at, *starts_at) = values, axes
         x = broadcast_to(x, (size, *x.shape)) if x_at is None else to_front(x, x_at)
         update = broadcast_to(update, (size, *update.shape)) if update_at is None else to_front(update, update_at)
+        shape, sizes = x.shape[1:], update.shape[1:]
+        starts, starts_at = _fixed(shape, starts, starts_at, sizes)
         if all(a is None for a in starts_at):
             return self.bind(x, update, number(0, _INT), *starts), 0
-        shape, sizes = x.shape[1:], update.shape[1:]
         cut, positions = _positions(shape, starts, sizes)
-        if not cut:
-            return update, 0
         order = (*cut, *others(cut, len(shape)))
         update = permute(update, (0, *(k + 1 for k in order)))
         positions = [iota(size, 0, len(cut) + 1), *positions]
