@@ -52,8 +52,9 @@ DOMAIN = {
     "acos": (-0.8, 0.8), "tan": (-1, 1), "atanh": (-0.8, 0.8), "acosh": (1.4, 3), "remainder": (0.6, 0.9),
     "fmod": (0.6, 0.9), "hypot": (0.4, 2), "atan2": (0.4, 2), "lgamma": (0.4, 3), "digamma": (0.4, 3), "abs": (0.3, 2),
     "xlogy": (0.3, 2), "xlog1py": (0.3, 2), "erfinv": (-0.8, 0.8), "sign": (0.3, 2),
+    "ndtri": (0.1, 0.9), "logit": (0.1, 0.9),
 }  # fmt: skip
-ELSEWHERE = {"integer_power", "select", "convert", "left_shift", "right_shift", "clip"}
+ELSEWHERE = {"polygamma", "integer_power", "select", "convert", "left_shift", "right_shift", "clip"}
 
 
 def elementwise() -> None:
@@ -79,6 +80,8 @@ for n in (-2, 0, 1, 2, 3):
     sample("integer_power", real((2, 3), 0.5, 2), exponent=n)
 sample("integer_power", -real((3,), 0.5, 2), exponent=3)
 sample("integer_power", cplx((3,)), exponent=-1)
+for n in (1, 2):
+    sample("polygamma", real((2, 3), 0.4, 3), order=n)
 sample("select", bools((2, 3)), real((2, 3)), real((2, 3)))
 sample("select", bools((3,)), real((2, 1)), real(()))
 sample("select", bools(()), cplx((2,)), cplx((3, 1)))
@@ -185,3 +188,49 @@ for norm in ("backward", "ortho", "forward"):
         sample("rfft", real((2, n)), axis=1, n=n, norm=norm)
         sample("irfft", cplx((n // 2 + 1, 2)), axis=0, n=n, norm=norm)
 sample("fft", cplx((2, 3)), axes=(1,), inverse=True, norm="backward")
+
+
+# Positions, windows, order
+
+SEEN = {"outside": "clip", "unique": False}
+sample("gather", real((4, 3)), np.array([2, 0, 2, -1]), axes=(0,), **SEEN)
+sample("gather", real((2, 3, 4)), np.array([[1], [-1]]), np.array([3, 0, 9]), axes=(1, 2), **SEEN)
+sample("gather", real((2, 3, 4)), np.array(1), np.array([1, 0]), axes=(2, 0), **SEEN)
+sample("gather", cplx((5,)), np.array([[4, 1], [0, 2]]), axes=(0,), outside="drop", unique=True)
+sample("gather", real((3, 2)), np.array([5, 0, -4]), axes=(0,), outside="drop", unique=False)
+for mode in ("set", "add", "mul", "min", "max"):
+    at = {"mode": mode, "outside": "drop", "unique": False}
+    sample("scatter", real((4, 3)), real((5, 3)), np.array([2, 0, 2, 7, 2]), axes=(0,), **at)
+    sample("scatter", real((3, 4)), real((2, 3)), np.array([[1], [-1]]), np.array([3, 0, 3]), axes=(1, 0), **at)
+    sample("scatter", real((2, 3, 2)), real((2, 2)), np.array(-1), axes=(1,), **{**at, "unique": True})
+    sample("scatter", real((3,)), real((4,)), np.array([0, 9, 2, 9]), axes=(0,), **{**at, "outside": "clip"})
+    sample("scatter", ints((4,)), ints((3,)), np.array([1, 1, 2]), axes=(0,), **at)
+sample("scatter", real((3,)), np.array([0.0, 1.5, 0.0, 2.0, 0.0]), np.array([0, 0, 1, 1, 1]), axes=(0,), mode="mul",
+       outside="drop", unique=False)  # fmt: skip
+sample("dynamic_slice", real((4, 3)), np.array(1), np.array(-1), sizes=(2, 2))
+sample("dynamic_slice", real((4, 3)), np.array(9), np.array(0), sizes=(2, 3))
+sample("dynamic_slice", cplx((4,)), np.array(-9), sizes=(3,))
+sample("dynamic_update_slice", real((4, 3)), real((2, 2)), np.array(1), np.array(-1))
+sample("dynamic_update_slice", real((4, 3)), real((4, 1)), np.array(1), np.array(1))
+sample("dynamic_update_slice", cplx((4,)), cplx((3,)), np.array(2))
+for name in ("sort", "argsort"):
+    sample(name, real((4, 3)), axis=0, descending=False)
+    sample(name, cplx((2, 4)), axis=1, descending=True)
+    sample(name, ints((6,), 0, 3), axis=0, descending=True)
+
+# Running operations, and log-sums
+
+for name in ("cumulative_sum", "cumulative_prod", "cumulative_max", "cumulative_min", "cumulative_logsumexp"):
+    sample(name, real((3, 4)), axis=1, reverse=False)
+    sample(name, real((4, 2)), axis=0, reverse=True)
+for name in ("cumulative_sum", "cumulative_prod"):
+    sample(name, cplx((3, 2)), axis=0, reverse=False)
+    sample(name, ints((3, 2)), axis=1, reverse=True)
+sample("cumulative_prod", np.array([1.5, 0.0, 2.0, 0.0, 3.0]), axis=0, reverse=False)
+for name in ("cumulative_max_position", "cumulative_min_position"):
+    sample(name, real((3, 4)), axis=1, reverse=True)
+sample("linear_recurrence", real((3, 4)), real((3, 4)), axis=1, reverse=False)
+sample("linear_recurrence", cplx((4, 2)), cplx((4, 2)), axis=0, reverse=True)
+for axes in ((0,), (0, 2), ()):
+    sample("logsumexp", real((2, 3, 2)), axes=axes)
+    sample("peak", real((2, 3, 2)), axes=axes)
