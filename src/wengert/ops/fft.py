@@ -57,7 +57,7 @@ class FFT(Transform):
         self._check(x, axes)
         return x
 
-    def evaluate(self, x: Any, *, axes: tuple[int, ...], inverse: bool, norm: str) -> Any:  # type: ignore[override]
+    def evaluate(self, x: Any, *, axes: tuple[int, ...], inverse: bool, norm: Any) -> Any:  # type: ignore[override]
         if x.dtype.kind != "c":
             raise TypeError("not complex")
         return (np.fft.ifftn if inverse else np.fft.fftn)(x, axes=axes, norm=norm)
@@ -102,7 +102,7 @@ class RFFT(HalfTransform):
             raise ShapeError(f"rfft: axis {axis} of shape {x.shape} does not have length {n}{at_user_line()}")
         return ArrayType((*x.shape[:axis], n // 2 + 1, *x.shape[axis + 1 :]), complex_dtype(x.dtype))
 
-    def evaluate(self, x: Any, *, axis: int, n: int, norm: str) -> Any:  # type: ignore[override]
+    def evaluate(self, x: Any, *, axis: int, n: int, norm: Any) -> Any:  # type: ignore[override]
         return np.fft.rfft(x, axis=axis, norm=norm)
 
     def transpose(self, i: int, ct: Array, values: Sequence[Array], params: Params) -> Array:
@@ -117,12 +117,12 @@ class IRFFT(HalfTransform):
         self._check(x, (axis,))
         if n < 1 or x.shape[axis] != n // 2 + 1:
             raise ShapeError(
-                f"irfft: axis {axis} of shape {x.shape} holds not the {n // 2 + 1} frequencies of a signal of length {n}"
+                f"irfft: axis {axis} of shape {x.shape} lacks the {n // 2 + 1} frequencies of a signal of length {n}"
                 + at_user_line()
             )
         return ArrayType((*x.shape[:axis], n, *x.shape[axis + 1 :]), real_dtype(x.dtype))
 
-    def evaluate(self, x: Any, *, axis: int, n: int, norm: str) -> Any:  # type: ignore[override]
+    def evaluate(self, x: Any, *, axis: int, n: int, norm: Any) -> Any:  # type: ignore[override]
         return np.fft.irfft(x, n, axis=axis, norm=norm)
 
     def transpose(self, i: int, ct: Array, values: Sequence[Array], params: Params) -> Array:
