@@ -96,7 +96,10 @@ class Primitive:
 
     def weak_result(self, args: Sequence[Any], params: Params) -> bool | tuple[bool, ...]:
         """Whether the outputs (or each of them) are Python numbers at heart: by default, when all inputs are."""
-        return bool(args) and args[0].weak and all(a.weak for a in args)
+        for a in args:
+            if not a.weak:
+                return False
+        return bool(args)
 
     def expand(self, args: Sequence[Array], params: Params) -> Any:
         """For an `inline` primitive: apply the steps it stands for."""
@@ -132,7 +135,7 @@ def evaluate_now(primitive: Primitive, args: Sequence[Array], params: Params) ->
     try:
         out = primitive.evaluate(*[a.data for a in args], **params)
     except (ValueError, TypeError, IndexError, OverflowError) as error:
-        raise _explained(error, primitive, args, params) from error
+        raise explained(error, primitive, args, params) from error
     finally:
         quiet.reset(token)
     if watchers:
@@ -147,7 +150,7 @@ def evaluate_now(primitive: Primitive, args: Sequence[Array], params: Params) ->
     return (WeakArray if weak else Array)(out)
 
 
-def _explained(error: Exception, primitive: Primitive, args: Sequence[Array], params: Params) -> Exception:
+def explained(error: Exception, primitive: Primitive, args: Sequence[Array], params: Params) -> Exception:
     """NumPy's refusal in the user's terms: as the type rule says it, if it refuses too."""
     if isinstance(error, WengertError):
         return error

@@ -11,7 +11,7 @@ from typing import Any
 
 from wengert.ir.array import Array, Trace
 from wengert.ir.graph import Graph, Node, NotedNode, Var
-from wengert.ir.primitive import Params, Primitive, evaluate_now, out_type, watchers
+from wengert.ir.primitive import Params, Primitive, out_type, watchers
 from wengert.ir.source import user_source
 from wengert.ir.types import ArrayType
 
@@ -96,13 +96,7 @@ class Tape(Recorder):
     def process(self, primitive: Primitive, args: tuple[Array, ...], params: Params) -> Any:
         values = [a.data if a.trace is self else a for a in args]
         if primitive.plain and not self.noting:
-            for v in values:
-                if v.trace is not None:
-                    out = primitive.bind(*values, **params)
-                    break
-            else:
-                out = evaluate_now(primitive, values, params)
-            var = Var(self, out, self.size)
+            var = Var(self, primitive.bind(*values, **params), self.size)
             self.size += 1
             self.nodes.append(Node(primitive, args, params, (var,)))
             return var

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from wengert.errors import DTypeError, ShapeError
+from wengert.source import at_user_line
 
 Shape = tuple[int, ...]
 
@@ -90,7 +91,7 @@ def as_dtype(dtype: object) -> np.dtype:
         result = None
     if result not in DTYPES:
         names = ", ".join(sorted(d.name for d in DTYPES))
-        raise DTypeError(f"{dtype!r} is not an element type of Wengert; choose one of {names}")
+        raise DTypeError(f"{dtype!r} is not an element type of Wengert; choose one of {names}{at_user_line()}")
     return result.newbyteorder("=") if result.byteorder not in "=|" else result
 
 
@@ -159,7 +160,7 @@ def broadcast_shapes(shapes: Sequence[Shape], what: str = "broadcast") -> Shape:
                 raise ShapeError(
                     f"{what}: shapes {' and '.join(map(str, shapes))} do not broadcast: counted from the right, axis "
                     f"{i - ndim} has lengths {result[i]} and {d}. Lengths must be equal or 1; reshape one operand, or "
-                    "insert an axis of length 1 with x[:, None]."
+                    f"insert an axis of length 1 with x[:, None].{at_user_line()}"
                 )
             result[i] = d
     return tuple(result)
@@ -168,9 +169,9 @@ def broadcast_shapes(shapes: Sequence[Shape], what: str = "broadcast") -> Shape:
 def normalize_axis(axis: int, ndim: int, what: str) -> int:
     """`axis` counted from the front."""
     if not isinstance(axis, (int, np.integer)) or isinstance(axis, bool):
-        raise ShapeError(f"{what}: an axis is an integer, got {axis!r}")
+        raise ShapeError(f"{what}: an axis is an integer, got {axis!r}{at_user_line()}")
     if not -ndim <= axis < ndim:
-        raise ShapeError(f"{what}: axis {axis} does not exist in an array of {ndim} dimensions")
+        raise ShapeError(f"{what}: axis {axis} does not exist in an array of {ndim} dimensions{at_user_line()}")
     return int(axis) % ndim
 
 
@@ -181,5 +182,5 @@ def normalize_axes(axis: int | Iterable[int] | None, ndim: int, what: str) -> tu
     axes = (axis,) if isinstance(axis, (int, np.integer)) else tuple(axis)
     result = tuple(sorted(normalize_axis(a, ndim, what) for a in axes))
     if len(set(result)) != len(result):
-        raise ShapeError(f"{what}: axes {axes} name one axis twice")
+        raise ShapeError(f"{what}: axes {axes} name one axis twice{at_user_line()}")
     return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+import operator
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from wengert.ops.promote import convert, number
 
 
 def _guarded(t: Any, d: Any) -> Any:
-    product = np.multiply(t, d)
+    product = t * d
     if product.ndim == 0:
         return product if product == product else np.where(t == 0, np.zeros_like(product), product)
     squares = np.vdot(product, product)  # NaN just when some product is: squares cannot cancel
@@ -28,9 +29,9 @@ def _guarded(t: Any, d: Any) -> Any:
     return np.where(t == 0, product.dtype.type(0), product)
 
 
-add = Signed("add", np.add, ONE, ONE, takes="ifc", doc="`x + y`.")
-subtract = Signed("subtract", np.subtract, ONE, MINUS, takes="ifc", doc="`x - y`.")
-multiply = Elementwise("multiply", np.multiply, lambda o, x, y: y, lambda o, x, y: x, doc="`x * y`.")
+add = Signed("add", operator.add, ONE, ONE, takes="ifc", doc="`x + y`.")
+subtract = Signed("subtract", operator.sub, ONE, MINUS, takes="ifc", doc="`x - y`.")
+multiply = Elementwise("multiply", operator.mul, lambda o, x, y: y, lambda o, x, y: x, doc="`x * y`.")
 guarded_multiply = Elementwise(
     "guarded_multiply",
     _guarded,
@@ -39,9 +40,9 @@ guarded_multiply = Elementwise(
     doc="`t * d`, but exactly 0 where `t` is 0, whatever `d`: how a (co)tangent meets a derivative.",
 )
 divide = Elementwise(
-    "divide", np.true_divide, lambda o, x, y: 1 / y, lambda o, x, y: -(o / y), takes="fc", doc="`x / y`."
+    "divide", operator.truediv, lambda o, x, y: 1 / y, lambda o, x, y: -(o / y), takes="fc", doc="`x / y`."
 )
-negative = Signed("negative", np.negative, MINUS, doc="`-x`.")
+negative = Signed("negative", operator.neg, MINUS, doc="`-x`.")
 positive = Signed("positive", np.positive, ONE, doc="`+x`.")
 square = Elementwise("square", np.square, lambda o, x: 2 * x, doc="`x²`.")
 reciprocal = Elementwise("reciprocal", np.reciprocal, lambda o, x: -(o * o), takes="fc", doc="`1 / x`.")

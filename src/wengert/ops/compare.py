@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,12 +22,12 @@ def _comparison(name: str, ufunc: Any, sign: str, takes: str = "bif") -> NotDiff
     return NotDifferentiable(name, ufunc, arity=2, takes=takes, gives="bool", doc=f"`x {sign} y`, elementwise.")
 
 
-equal = _comparison("equal", np.equal, "==", "bifc")
-not_equal = _comparison("not_equal", np.not_equal, "!=", "bifc")
-less = _comparison("less", np.less, "<")
-less_equal = _comparison("less_equal", np.less_equal, "<=")
-greater = _comparison("greater", np.greater, ">")
-greater_equal = _comparison("greater_equal", np.greater_equal, ">=")
+equal = _comparison("equal", operator.eq, "==", "bifc")
+not_equal = _comparison("not_equal", operator.ne, "!=", "bifc")
+less = _comparison("less", operator.lt, "<")
+less_equal = _comparison("less_equal", operator.le, "<=")
+greater = _comparison("greater", operator.gt, ">")
+greater_equal = _comparison("greater_equal", operator.ge, ">=")
 
 isfinite = NotDifferentiable(
     "isfinite", np.isfinite, arity=1, takes="bifc", gives="bool", doc="Whether `x` is neither NaN nor infinite."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -60,20 +61,10 @@ class DotGeneral(Primitive):
         return Linear(self, i, values, params) if out.dtype.kind in "fc" else None
 
     def transpose(self, i: int, ct: Array, values: Sequence[Array], params: Params) -> Array:
-        # ct has axes (batch, m, n); contract it with the other input over that input's free axes
-        x, other = values[i], values[1 - i]
-        bx, cx = params["batch"][i], params["contract"][i]
-        bo, co = params["batch"][1 - i], params["contract"][1 - i]
-        free_x = tuple(a for a in range(x.ndim) if a not in bx + cx)
-        free_o = tuple(a for a in range(other.ndim) if a not in bo + co)
-        nb = len(bx)
-        start = nb + (len(free_x) if i == 0 else 0)
-        ct_contract = tuple(range(start, start + len(free_o)))
-        result = dot_general(ct, other, (tuple(range(nb)), bo), (ct_contract, free_o))
-        # its axes: batch, free of x, then what remains of `other`: its contracted axes in increasing order
-        rest = sorted(co)
-        order = [*bx, *free_x, *(cx[co.index(a)] for a in rest)]
-        return permute(result, tuple(order.index(a) for a in range(x.ndim)))
+        other = values[1 - i]
+        batch, contract, order = _adjoint(i, values[i].ndim, other.ndim, params["batch"], params["contract"])
+        first, second = (ct, other) if i == 0 else (other, ct)
+        return permute(self.bind(first, second, batch=batch, contract=contract), order)
 
     def batch(self, values: Sequence[Array], axes: Sequence[int | None], size: int, params: Params) -> Any:
         (x, y), (ax, ay) = values, axes
@@ -116,6 +107,30 @@ class DotGeneral(Primitive):
             full = np.broadcast_to(full, (*shape, rows.shape[-1]))
             out = full if out is None else out | full
         return out
+
+
+@lru_cache(maxsize=1024)
+def _adjoint(i: int, ndim: int, other_ndim: int, batch: Any, contract: Any) -> tuple[Any, Any, Axes]:
+    """The product that is adjoint in input `i`: its batch and contracted axes, and the order of axes to bring it to.
+
+    The cotangent has axes (batch, free of x, free of y). It is contracted with the other input over that input's free
+    axes, and stands on the side of the free axes that remain, so that for matrices no axes need to move.
+    """
+    bx, cx = batch[i], contract[i]
+    bo, co = batch[1 - i], contract[1 - i]
+    free = tuple(a for a in range(ndim) if a not in bx + cx)
+    other_free = tuple(a for a in range(other_ndim) if a not in bo + co)
+    lead = tuple(range(len(bx)))
+    start = len(bx) + (len(free) if i == 0 else 0)
+    over = tuple(range(start, start + len(other_free)))
+    rest = [cx[co.index(a)] for a in sorted(co)]  # the contracted axes of the other come out in its order
+    if i == 0:
+        made = [*bx, *free, *rest]
+        pairs: Any = ((lead, bo), (over, other_free))
+    else:
+        made = [*bx, *rest, *free]
+        pairs = ((bo, lead), (other_free, over))
+    return (*pairs, tuple(made.index(a) for a in range(ndim)))
 
 
 def _left(shape: tuple[int, ...], taken: Axes) -> tuple[int, ...]:

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from wengert.errors import DTypeError
-from wengert.ir.array import Array
+from wengert.ir.array import Array, WeakArray
 from wengert.ir.maps import IDENTITY, Compose, Linear, Map
-from wengert.ir.primitive import Params, Primitive, Unsupported, registry
+from wengert.ir.primitive import Params, Primitive, Unsupported, explained, registry, watchers
+from wengert.ir.quiet import SILENCE, quiet
 from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType, Shape, bool_, broadcast_shapes, float_dtype, real_dtype
-from wengert.ops.promote import convert, number, promote
+from wengert.ops.promote import as_array, convert, number, promote
 
 ONE = "one"  # the derivative is 1: the map is the identity
 MINUS = "minus"  # the derivative is -1
@@ -54,7 +55,9 @@ class Elementwise(Primitive):
         self.differentiable = any(f is not None for f in factors)
         self.__doc__ = doc
         self.kinds = frozenset(takes.replace("i", "iu"))
-        if type(self).evaluate is Elementwise.evaluate:
+        # whether evaluation is the plain function, on arguments of one kind
+        self.direct = type(self).evaluate is Elementwise.evaluate and type(self).weak_result is Primitive.weak_result
+        if self.direct:
             self.evaluate = ufunc  # type: ignore[method-assign]
         self.settle()
 
@@ -68,16 +71,40 @@ class Elementwise(Primitive):
             x, y = args
             if isinstance(x, Array):
                 dtype = x.dtype
+                if type(y) is np.ndarray:
+                    y = as_array(y, self.name)
                 if isinstance(y, Array):
                     if dtype is y.dtype and dtype.kind in self.kinds and x.weak == y.weak:
                         return self.bind(x, y)
-                elif (type(y) is float or type(y) is int) and dtype.kind == "f" and not x.weak:
-                    return self.bind(x, number(y, dtype))
+                elif (type(y) is float or type(y) is int) and dtype.kind == "f" and "f" in self.kinds:
+                    return self.bind(x, WeakArray(dtype.type(y)) if x.weak else number(y, dtype))
         arrays = promote(self.name, args)
         kind = arrays[0].dtype.kind
         if kind not in self.takes:
             arrays = self._coerce(arrays, kind)
         return self.bind(*arrays)
+
+    def bind(self, *args: Array, **params: Any) -> Any:
+        # concrete arrays, all strong or all weak, go to NumPy at once
+        x = args[0]
+        cls = type(x)
+        if self.direct and (cls is Array or cls is WeakArray) and not watchers:
+            if len(args) == 1:
+                return self.at_once(cls, x.data)
+            if len(args) == 2 and type(args[1]) is cls:
+                return self.at_once(cls, x.data, args[1].data)
+        return super().bind(*args, **params)
+
+    def at_once(self, cls: type, *values: Any) -> Any:
+        """Evaluate on NumPy values; the result is of class `cls`."""
+        token = quiet.set(SILENCE)
+        try:
+            return cls(self.ufunc(*values))
+        except (ValueError, TypeError, OverflowError) as error:
+            args = [v if isinstance(v, (int, float)) else cls(v) for v in values]
+            raise explained(error, self, promote(self.name, args), {}) from error
+        finally:
+            quiet.reset(token)
 
     def _coerce(self, arrays: list[Array], kind: str) -> list[Array]:
         if kind == "u" and "i" in self.takes:
@@ -102,11 +129,7 @@ class Elementwise(Primitive):
             raise DTypeError(
                 f"{self.name}: inputs of types {', '.join(t.dtype.name for t in types)}; they must be equal{at_user_line()}"
             )
-        try:
-            shape = broadcast_shapes([t.shape for t in types], self.name)
-        except ValueError as error:
-            error.args = (error.args[0] + at_user_line(),)
-            raise
+        shape = broadcast_shapes([t.shape for t in types], self.name)
         if self.gives == "bool":
             return ArrayType(shape, bool_)
         return ArrayType(shape, real_dtype(dtype) if self.gives == "real" else dtype)

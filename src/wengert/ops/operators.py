@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from wengert.errors import ArgumentError, WengertError
+from wengert.errors import ArgumentError
 from wengert.ir.array import Array, WeakArray
 from wengert.ir.primitive import watchers
-from wengert.ir.quiet import SILENCE, quiet
 from wengert.ops import arithmetic, bits, compare
 from wengert.ops.contract import matmul
 from wengert.ops.elementwise import Elementwise
@@ -25,38 +24,20 @@ def _known(x: Any) -> bool:
 
 
 def _binary(primitive: Elementwise) -> tuple[Callable[[Array, Any], Any], Callable[[Array, Any], Any]]:
-    ufunc = primitive.ufunc
-    kinds = frozenset(primitive.takes.replace("i", "iu"))
-    with_float = kinds & {"f", "c"}
+    # a concrete array of floats beside a Python number goes to NumPy at once: NumPy's weak numbers are ours
+    at_once, direct = primitive.at_once, primitive.direct and "f" in primitive.takes
 
-    def at_once(cls: type, a: Any, b: Any) -> Any:
-        token = quiet.set(SILENCE)
-        try:
-            return cls(ufunc(a, b))
-        except (ValueError, OverflowError, WengertError):
-            return primitive(cls(a), cls(b) if hasattr(b, "dtype") else b)  # fails again, in the user's terms
-        finally:
-            quiet.reset(token)
-
-    # concrete arrays of one type, or one beside a Python number, go to NumPy at once; everything else takes the general
-    # way, with the same result
     def forward(x: Array, y: Any) -> Any:
-        cls = type(x)
-        if (cls is Array or cls is WeakArray) and not watchers:
-            a = x.data
-            other = type(y)
-            if other is cls:
-                b = y.data
-                if a.dtype is b.dtype and a.dtype.kind in kinds:
-                    return at_once(cls, a, b)
-            elif (other is float or other is int) and a.dtype.kind in with_float:
-                return at_once(cls, a, y)
+        cls, other = type(x), type(y)
+        if (other is float or other is int) and (cls is Array or cls is WeakArray) and direct and not watchers:
+            if x.data.dtype.kind == "f":
+                return at_once(cls, x.data, y)
         return primitive(x, y) if isinstance(y, _KNOWN) else NotImplemented
 
     def backward(x: Array, y: Any) -> Any:
         cls, other = type(x), type(y)
-        if (other is float or other is int) and (cls is Array or cls is WeakArray) and not watchers:
-            if x.data.dtype.kind in with_float:
+        if (other is float or other is int) and (cls is Array or cls is WeakArray) and direct and not watchers:
+            if x.data.dtype.kind == "f":
                 return at_once(cls, y, x.data)
         return primitive(y, x) if isinstance(y, _KNOWN) else NotImplemented
 
@@ -72,28 +53,42 @@ def _power(x: Any, y: Any) -> Array:
     return arithmetic.power(x, y)
 
 
-def _bitwise(logical: Elementwise, bitwise: Elementwise) -> Elementwise:
-    class Either:  # `&` is `and` for booleans and bitwise for integers
-        ufunc = bitwise.ufunc
-        takes = "bi"
+def _matmul(x: Any, y: Any) -> Array:
+    if isinstance(x, Array) and isinstance(y, Array) and x.dtype is y.dtype and x.weak == y.weak:
+        return matmul(x, y)
+    return matmul(*promote("matmul", (x, y)))
 
-        def __call__(self, x: Any, y: Any) -> Array:
-            a, b = promote(bitwise.name, (x, y))
-            return (logical if a.dtype.kind == "b" else bitwise)(a, b)
 
-    return Either()  # type: ignore[return-value]
+def _bitwise(logical: Elementwise, bitwise: Elementwise) -> tuple[Callable[[Array, Any], Any], Callable[[Array, Any], Any]]:
+    # `&` is `and` for booleans, and works on the bits of integers
+    def either(x: Any, y: Any) -> Array:
+        a, b = promote(bitwise.name, (x, y))
+        return (logical if a.dtype.kind == "b" else bitwise)(a, b)
+
+    def forward(x: Array, y: Any) -> Any:
+        return either(x, y) if isinstance(y, _KNOWN) else NotImplemented
+
+    def backward(x: Array, y: Any) -> Any:
+        return either(y, x) if isinstance(y, _KNOWN) else NotImplemented
+
+    return forward, backward
 
 
 def install() -> None:
     """Attach the operators to `Array`."""
-    for name, primitive in (
-        ("add", arithmetic.add), ("sub", arithmetic.subtract), ("mul", arithmetic.multiply),
-        ("truediv", arithmetic.divide), ("floordiv", arithmetic.floor_divide), ("mod", arithmetic.remainder),
-        ("and", _bitwise(compare.logical_and, bits.bitwise_and)), ("or", _bitwise(compare.logical_or, bits.bitwise_or)),
-        ("xor", _bitwise(compare.logical_xor, bits.bitwise_xor)),
-        ("lshift", bits.left_shift), ("rshift", bits.right_shift),
-    ):  # fmt: skip
-        forward, backward = _binary(primitive)
+    for name, (forward, backward) in {
+        "add": _binary(arithmetic.add),
+        "sub": _binary(arithmetic.subtract),
+        "mul": _binary(arithmetic.multiply),
+        "truediv": _binary(arithmetic.divide),
+        "floordiv": _binary(arithmetic.floor_divide),
+        "mod": _binary(arithmetic.remainder),
+        "lshift": _binary(bits.left_shift),
+        "rshift": _binary(bits.right_shift),
+        "and": _bitwise(compare.logical_and, bits.bitwise_and),
+        "or": _bitwise(compare.logical_or, bits.bitwise_or),
+        "xor": _bitwise(compare.logical_xor, bits.bitwise_xor),
+    }.items():
         setattr(Array, f"__{name}__", forward)
         setattr(Array, f"__r{name}__", backward)
     for name, comparison in (
@@ -108,8 +103,8 @@ def install() -> None:
     Array.__invert__ = lambda x: (compare.logical_not if x.dtype.kind == "b" else bits.bitwise_invert)(x)  # type: ignore[attr-defined]
     Array.__pow__ = lambda x, y: _power(x, y) if _known(y) else NotImplemented  # type: ignore[attr-defined]
     Array.__rpow__ = lambda x, y: arithmetic.power(y, x) if _known(y) else NotImplemented  # type: ignore[attr-defined]
-    Array.__matmul__ = lambda x, y: matmul(*promote("matmul", (x, y))) if _known(y) else NotImplemented  # type: ignore[attr-defined]
-    Array.__rmatmul__ = lambda x, y: matmul(*promote("matmul", (y, x))) if _known(y) else NotImplemented  # type: ignore[attr-defined]
+    Array.__matmul__ = lambda x, y: _matmul(x, y) if isinstance(y, _KNOWN) else NotImplemented  # type: ignore[attr-defined]
+    Array.__rmatmul__ = lambda x, y: _matmul(y, x) if isinstance(y, _KNOWN) else NotImplemented  # type: ignore[attr-defined]
 
 
 def _no_hash(x: Array) -> int:

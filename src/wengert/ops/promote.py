@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -119,20 +118,22 @@ def _stacked(x: Any, dtype: np.dtype, what: str) -> Array:
     return registry["concat"].bind(*rows, axis=0)
 
 
-@lru_cache(maxsize=4096)
-def _number(kind: type, value: Any, sign: float, dtype: np.dtype) -> Array:
-    return Array(dtype.type(value))
+_numbers: dict[tuple[Any, type, int], Array] = {}
 
 
 def number(value: Any, dtype: np.dtype) -> Array:
     """A Python number as a constant of this type."""
-    if type(value) is complex or value != value:  # NaN never equals itself, and -0j equals 0j
-        return Array(dtype.type(value))
-    sign = 1.0 if value else np.copysign(1.0, value)  # 0.0 and -0.0 are equal keys, but not equal numbers
+    key = (value, type(value), dtype.num)
+    known = _numbers.get(key)
+    if known is not None:
+        return known
     try:
-        return _number(type(value), value, sign, dtype)
+        result = Array(dtype.type(value))
     except OverflowError:
         raise DTypeError(f"the number {value} does not fit {dtype.name}{at_user_line()}") from None
+    if value and value == value and len(_numbers) < 4096:  # 0.0 and -0.0 would share a key, and NaN never finds its own
+        _numbers[key] = result
+    return result
 
 
 def convert(x: Array, dtype: np.dtype, weak: bool = False) -> Array:
