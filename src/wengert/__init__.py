@@ -1,5 +1,9 @@
 """Wengert: differentiates array programs, and shows how gradient flows through them."""
 
+# linear algebra and Fourier transforms
+from wengert import fft as fft
+from wengert import linalg as linalg
+
 # arrays: the functions of the array API standard
 from wengert.array.creation import arange as arange
 from wengert.array.creation import array as array
@@ -184,6 +188,7 @@ from wengert.diff.sparse.api import SparseMatrix as SparseMatrix
 from wengert.diff.sparse.api import sparse_hessian as sparse_hessian
 from wengert.diff.sparse.api import sparse_jacobian as sparse_jacobian
 from wengert.diff.sparse.api import sparsity_pattern as sparsity_pattern
+from wengert.explain import explain as explain
 from wengert.execute.jit import jit as jit
 
 # the array class and the element types
