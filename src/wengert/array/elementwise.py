@@ -1,7 +1,7 @@
 """The elementwise functions of the standard: a table of primitives with their documentation.
 
 Each is a plain function in front of its primitive: shapes broadcast, types promote (`wg.result_type`), Python numbers
-follow the arrays they meet. Concrete arrays of one type go straight to NumPy.
+follow the arrays they meet.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 from wengert.ir.array import Array
-from wengert.ir.primitive import watchers
-from wengert.ir.quiet import SILENCE, quiet
 from wengert.ops import arithmetic, bits, compare, transcendental
 from wengert.ops import complex as complex_ops
 from wengert.ops.elementwise import Elementwise
@@ -48,15 +46,8 @@ def _document(function: Callable[..., Array], name: str, primitive: Elementwise,
 
 def unary(name: str, primitive: Elementwise, text: str, example: str) -> Callable[[Any], Array]:
     """The public function in front of a primitive of one argument."""
-    evaluate, kinds = primitive.evaluate, primitive.takes.replace("i", "iu")
 
     def function(x: Any, /) -> Array:
-        if type(x) is Array and x.data.dtype.kind in kinds and not watchers:
-            token = quiet.set(SILENCE)
-            try:
-                return Array(evaluate(x.data))
-            finally:
-                quiet.reset(token)
         return primitive(x)
 
     _document(function, name, primitive, text, example)
@@ -65,19 +56,8 @@ def unary(name: str, primitive: Elementwise, text: str, example: str) -> Callabl
 
 def binary(name: str, primitive: Elementwise, text: str, example: str) -> Callable[[Any, Any], Array]:
     """The public function in front of a primitive of two arguments."""
-    evaluate, kinds = primitive.evaluate, primitive.takes.replace("i", "iu")
 
     def function(x1: Any, x2: Any, /) -> Array:
-        if type(x1) is Array and type(x2) is Array and not watchers:
-            a, b = x1.data, x2.data
-            if a.dtype is b.dtype and a.dtype.kind in kinds:
-                token = quiet.set(SILENCE)
-                try:
-                    return Array(evaluate(a, b))
-                except (ValueError, TypeError):
-                    return primitive(x1, x2)  # fails again, in the user's terms
-                finally:
-                    quiet.reset(token)
         return primitive(x1, x2)
 
     _document(function, name, primitive, text, example)
@@ -265,21 +245,21 @@ angle = complex_ops.angle
 
 # Comparisons and logic; no derivative passes through them.
 
-equal = binary("equal", compare.equal, "`x1 == x2`.", "wg.equal(1, 2) -> Array(False, dtype=bool)")
-greater = binary("greater", compare.greater, "`x1 > x2`.", "wg.greater(1, 2) -> Array(False, dtype=bool)")
+equal = binary("equal", compare.equal, "`x1 == x2`.", "wg.equal(1, 2) -> Array(False, weak)")
+greater = binary("greater", compare.greater, "`x1 > x2`.", "wg.greater(1, 2) -> Array(False, weak)")
 greater_equal = binary(
-    "greater_equal", compare.greater_equal, "`x1 >= x2`.", "wg.greater_equal(1, 2) -> Array(False, dtype=bool)"
+    "greater_equal", compare.greater_equal, "`x1 >= x2`.", "wg.greater_equal(1, 2) -> Array(False, weak)"
 )
 isfinite = unary(
     "isfinite",
     compare.isfinite,
     "Whether `x` is neither NaN nor infinite.",
-    "wg.isfinite(1.0) -> Array(True, dtype=bool)",
+    "wg.isfinite(1.0) -> Array(True, weak)",
 )
-isinf = unary("isinf", compare.isinf, "Whether `x` is infinite.", "wg.isinf(1.0) -> Array(False, dtype=bool)")
-isnan = unary("isnan", compare.isnan, "Whether `x` is NaN.", "wg.isnan(1.0) -> Array(False, dtype=bool)")
-less = binary("less", compare.less, "`x1 < x2`.", "wg.less(1, 2) -> Array(True, dtype=bool)")
-less_equal = binary("less_equal", compare.less_equal, "`x1 <= x2`.", "wg.less_equal(1, 2) -> Array(True, dtype=bool)")
+isinf = unary("isinf", compare.isinf, "Whether `x` is infinite.", "wg.isinf(1.0) -> Array(False, weak)")
+isnan = unary("isnan", compare.isnan, "Whether `x` is NaN.", "wg.isnan(1.0) -> Array(False, weak)")
+less = binary("less", compare.less, "`x1 < x2`.", "wg.less(1, 2) -> Array(True, weak)")
+less_equal = binary("less_equal", compare.less_equal, "`x1 <= x2`.", "wg.less_equal(1, 2) -> Array(True, weak)")
 logical_and = binary(
     "logical_and", compare.logical_and, "`x1 and x2`.", "wg.logical_and(True, False) -> Array(False, dtype=bool)"
 )
@@ -293,12 +273,12 @@ logical_xor = binary(
     "Exactly one of `x1` and `x2`.",
     "wg.logical_xor(True, False) -> Array(True, dtype=bool)",
 )
-not_equal = binary("not_equal", compare.not_equal, "`x1 != x2`.", "wg.not_equal(1, 2) -> Array(True, dtype=bool)")
+not_equal = binary("not_equal", compare.not_equal, "`x1 != x2`.", "wg.not_equal(1, 2) -> Array(True, weak)")
 signbit = unary(
     "signbit",
     compare.signbit,
     "Whether the sign bit of `x` is set (also for -0.0).",
-    "wg.signbit(-0.0) -> Array(True, dtype=bool)",
+    "wg.signbit(-0.0) -> Array(True, weak)",
 )
 
 # Bits of integers.
