@@ -6,7 +6,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-import wengert  # noqa: F401  the primitives register themselves when the package is imported
+import wengert
 
 # a loaded machine is slow, which is no failure; in continuous integration the same examples are drawn every time
 settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])

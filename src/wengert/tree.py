@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from wengert.errors import ArgumentError, TreeError
+from wengert.source import at_user_line
 
 _NUMBERS = (int, float, complex, np.ndarray, np.generic)
 
@@ -58,8 +59,8 @@ class TreeDef:
             return repr(self.meta)
         if self.kind in ("object", "again", "tied"):
             name = self.meta[0].__name__ if self.kind == "object" else self.kind  # type: ignore[index]
-            return f"{name}({', '.join(map(repr, self.children))})"
-        inner = ", ".join(map(repr, self.children))
+            return f"{name}({', '.join([repr(c) for c in self.children])})"
+        inner = ", ".join([repr(c) for c in self.children])
         if self.kind == "dict":
             inner = ", ".join(f"{k!r}: {c!r}" for k, c in zip(self.meta[1], self.children, strict=True))  # type: ignore[index]
             return "{" + inner + "}"
@@ -109,7 +110,7 @@ def register(
     builds an instance from them.
     """
     if cls in _registered:
-        raise ArgumentError(f"{cls.__name__} is registered already; each class is registered once")
+        raise ArgumentError(f"{cls.__name__} is registered already; each class is registered once{at_user_line()}")
     _registered[cls] = _Registered(flatten, unflatten)
     return cls
 
@@ -126,7 +127,8 @@ def _is_object(x: Any) -> bool:
 
 
 class _Flattener:
-    def __init__(self, references: dict[int, int] | None = None):
+    def __init__(self, references: dict[int, int] | None = None, call: bool = False):
+        self.call = call  # whether the tree is `(args, kwargs)` of a call
         self.leaves: list[Any] = []
         self.objects: list[Any] = []  # every mutable object, in the order met
         self.paths: list[tuple[Any, ...]] = []
@@ -156,11 +158,13 @@ class _Flattener:
     def _container(self, x: Any, cls: type, path: tuple[Any, ...], inside: bool) -> TreeDef:
         key = id(x)
         if key in self.open:
-            where = "".join(f".{p}" if isinstance(p, str) else f"[{p!r}]" for p in path)
+            where = path_name(path)
+            if self.call:
+                where = f"argument {path[1]!r}: {path_name(path[2:])}"
             raise TreeError(
-                f"a {cls.__name__} contains itself (at {where or 'its top'}); a model must be a tree. "
-                "Sharing a part in several places is fine; for a way back to the parent keep a weak reference "
-                "or a plain function instead."
+                f"a {cls.__name__} contains itself (at {where}); a model must be a tree. Sharing a part in several places "
+                "is fine; for a way back to the parent keep a weak reference or a plain function instead."
+                + at_user_line()
             )
         self.open.add(key)
         try:
@@ -210,7 +214,12 @@ def flatten(tree: Any) -> tuple[list[Any], TreeDef]:
 
 def unflatten(treedef: TreeDef, leaves: Iterable[Any]) -> Any:
     """The tree with structure `treedef` and the given `leaves`; objects are made anew, never shared with the old."""
-    return _Unflattener(list(leaves)).build(treedef)
+    values = list(leaves)
+    if len(values) != treedef.num_leaves:
+        raise TreeError(
+            f"{len(values)} leaves given for a structure of {treedef.num_leaves}, {treedef}{at_user_line()}"
+        )
+    return _Unflattener(values).build(treedef)
 
 
 class _Unflattener:
@@ -223,10 +232,7 @@ class _Unflattener:
         kind = d.kind
         if kind == "leaf":
             self.next += 1
-            try:
-                return self.leaves[self.next - 1]
-            except IndexError:
-                raise TreeError(f"{len(self.leaves)} leaves given for a structure that has more") from None
+            return self.leaves[self.next - 1]
         if kind == "none":
             return None
         if kind == "static":
@@ -282,7 +288,7 @@ def map(f: Callable[..., Any], tree: Any, *rest: Any) -> Any:
     for other in rest:
         its_leaves, its_def = flatten(other)
         if its_def != treedef:
-            raise TreeError(f"tree.map needs trees of one structure; got {treedef} and {its_def}")
+            raise TreeError(f"tree.map needs trees of one structure; got {treedef} and {its_def}{at_user_line()}")
         columns.append(its_leaves)
     return unflatten(treedef, [f(*row) for row in zip(*columns, strict=True)])
 
@@ -298,7 +304,8 @@ class Opened:
     __slots__ = ("copies", "in_module", "leaves", "objects", "paths", "snapshot", "treedef")
 
     def __init__(self, tree: Any):
-        walker = _Flattener()
+        call = type(tree) is tuple and len(tree) == 2 and type(tree[0]) is tuple and type(tree[1]) is dict
+        walker = _Flattener(call=call)
         self.treedef = walker.walk(tree)
         self.leaves = walker.leaves
         self.objects = walker.objects

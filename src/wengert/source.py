@@ -1,0 +1,63 @@
+"""Where in the user's program a value was made."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+from types import CodeType, FrameType
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+class Source:
+    """A line of the user's program: kept as code object and instruction, read from disk only when printed."""
+
+    __slots__ = ("code", "lasti")
+
+    def __init__(self, code: CodeType, lasti: int):
+        self.code = code
+        self.lasti = lasti
+
+    @property
+    def filename(self) -> str:
+        return self.code.co_filename
+
+    @property
+    def function(self) -> str:
+        return self.code.co_name
+
+    @property
+    def line(self) -> int:
+        for start, end, line in self.code.co_lines():
+            if start <= self.lasti < end and line is not None:
+                return line
+        return self.code.co_firstlineno
+
+    @property
+    def text(self) -> str:
+        return linecache.getline(self.filename, self.line).strip()
+
+    def __str__(self) -> str:
+        where = f"{self.filename}:{self.line} in {self.function}"
+        return f"{where}: {self.text}" if self.text else where
+
+
+def user_frame(depth: int = 1) -> FrameType | None:
+    """The innermost frame outside this package."""
+    frame: FrameType | None = sys._getframe(depth)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return frame
+
+
+def user_source() -> Source | None:
+    """The user's line that is running now."""
+    frame = user_frame(2)
+    return None if frame is None else Source(frame.f_code, frame.f_lasti)
+
+
+def at_user_line() -> str:
+    """A closing sentence for an error message: the user's line, when there is one."""
+    source = user_source()
+    return "" if source is None else f"\n  at {source}"
