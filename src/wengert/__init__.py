@@ -147,6 +147,9 @@ from wengert.array.searching import isclose as isclose
 from wengert.array.searching import nonzero as nonzero
 from wengert.array.searching import searchsorted as searchsorted
 from wengert.array.searching import where as where
+from wengert.array.taking import one_hot as one_hot
+from wengert.array.taking import take as take
+from wengert.array.taking import take_along_axis as take_along_axis
 from wengert.array.sets import unique_all as unique_all
 from wengert.array.sets import unique_counts as unique_counts
 from wengert.array.sets import unique_inverse as unique_inverse
@@ -212,9 +215,17 @@ from wengert.ir.types import uint64 as uint64
 from wengert.ops.cumulative import cumulative_logsumexp as cumulative_logsumexp
 from wengert.ops.cumulative import cumulative_max as cumulative_max
 from wengert.ops.cumulative import cumulative_min as cumulative_min
+from wengert.ops.dynamic import dynamic_slice as dynamic_slice
+from wengert.ops.dynamic import dynamic_update_slice as dynamic_update_slice
+from wengert.ops.logsumexp import log_softmax as log_softmax
+from wengert.ops.logsumexp import logsumexp as logsumexp
+from wengert.ops.logsumexp import softmax as softmax
 from wengert.ops.sort import argsort as argsort
 from wengert.ops.sort import sort as sort
 from wengert.ops.sort import top_k as top_k
+
+# the graph as an object
+from wengert.show import graph as graph
 
 bool = bool_
 diff = _diff  # bound last, because the package wengert.diff has the same name

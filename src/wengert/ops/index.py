@@ -2,8 +2,8 @@
 
 Negative positions count from the end. What still lies outside is clipped into the array by `gather` and dropped by
 `scatter`, so that every executor does the same; `outside` says otherwise where one is the adjoint of the other
-(dropped, a `gather` reads 0). Users meet these through `x[...]`, `x.at[...]` and `wg.take`, which check the numbers that
-they can see.
+(dropped, a `gather` reads 0). Users meet these through `x[...]`, `x.at[...]` and `wg.take`, which check the numbers
+that they can see.
 """
 
 from __future__ import annotations
@@ -66,6 +66,22 @@ def _wrap(indices: Sequence[Any], sizes: Sequence[int]) -> tuple[list[Any], Any]
     return found, inside
 
 
+def _one_place(indices: Sequence[Any], sizes: Sequence[int], outside: str) -> tuple[int, ...] | None:
+    """The place as Python integers where every index is a single number and can be met: no index arithmetic needed."""
+    place = []
+    for index, d in zip(indices, sizes, strict=True):
+        if index.ndim:
+            return None
+        i = int(index)
+        i = i + d if i < 0 else i
+        if not 0 <= i < d:
+            if outside == "drop" or d == 0:
+                return None
+            i = 0 if i < 0 else d - 1
+        place.append(i)
+    return tuple(place)
+
+
 class Gather(Primitive):
     """`out[b…, r…] = x[i₁[b…], i₂[b…], …, r…]`: elements of `x` at positions along `axes`.
 
@@ -88,6 +104,8 @@ class Gather(Primitive):
     def evaluate(self, x: Any, *indices: Any, axes: tuple[int, ...], outside: str, unique: bool) -> Any:  # type: ignore[override]
         rest = others(axes, x.ndim)
         sizes = [x.shape[a] for a in axes]
+        if (place := _one_place(indices, sizes, outside)) is not None:
+            return x.transpose(axes + rest)[place]
         found, inside = _wrap(indices, sizes)
         if not np.all(inside):
             if 0 in sizes:
@@ -272,6 +290,9 @@ def _scatter(x: Any, updates: Any, indices: Any, axes: Any, ufunc: Any, outside:
     order = axes + others(axes, x.ndim)
     out = np.array(x.transpose(order), order="C")
     sizes = out.shape[: len(axes)]
+    if (place := _one_place(indices, sizes, outside)) is not None:
+        out[place] = updates if ufunc is None else ufunc(out[place], updates)
+        return out.transpose(np.argsort(order))
     found, inside = _wrap(indices, sizes)
     if not np.all(inside):
         if outside == "clip":
