@@ -5,6 +5,10 @@ from wengert import fft as fft
 from wengert import linalg as linalg
 
 # arrays: the functions of the array API standard
+from wengert.array.conv import avg_pool as avg_pool
+from wengert.array.conv import conv as conv
+from wengert.array.conv import conv_transpose as conv_transpose
+from wengert.array.conv import max_pool as max_pool
 from wengert.array.creation import arange as arange
 from wengert.array.creation import array as array
 from wengert.array.creation import asarray as asarray

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wengert.show.numbers import adjoint_text, value_text
+from wengert.show.numbers import adjoint_equation, value_text
 from wengert.show.picture import Box, Picture, adjoint_name, edge_lines
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def box_lines(box: Box, label: str | None) -> list[str]:
         return [box.title]
     lines = [n.name, *([n.expression] if n.step is not None else []), value_text(n.value)]
     if label is not None and n.dtype.kind in "fc":
-        lines.append(f"{adjoint_name(label, n)} = {'0' if n.adjoint is None else adjoint_text(n.adjoint)}")
+        lines.append(adjoint_equation(adjoint_name(label, n), n.adjoint))
     return lines
 
 

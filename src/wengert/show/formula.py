@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from wengert.ir.graph import Graph
 from wengert.ir.primitive import Params
 
 # the operation, of inputs a, b, c
@@ -92,6 +93,8 @@ def operation(primitive: str, inputs: int, params: Params) -> str:
     if primitive == "integer_power":
         return f"a**{params['exponent']}"
     known = OPERATIONS.get(primitive)
+    if isinstance(body := params.get("graph"), Graph) and body.name.isidentifier():
+        primitive = body.name  # a call is written as the function that it calls
     letters = "abcdefghijklmnopqrstuvwx"
     if known is not None:
         return known

@@ -74,7 +74,7 @@ class ComputationGraph:
         near = difflib.get_close_matches(name, names[:20000], n=5, cutoff=0.5)
         if near:
             return f"near it: {', '.join(map(repr, near))}"
-        some = [n.name for n in (*self.inputs, *self.outputs)][:12]
+        some = list(dict.fromkeys(n.name for n in (*self.inputs, *self.outputs)))[:12]
         return f"its inputs and outputs are {', '.join(map(repr, some))}; print(g) lists all"
 
     def __len__(self) -> int:

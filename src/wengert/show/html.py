@@ -55,12 +55,7 @@ def _steps(graph: ComputationGraph, place: dict[int, int], label: str | None) ->
         k = place.get(step.node.index)
         if k is None:
             continue
-        backward = step.phase == "backward"
-        if backward and step.node.kind == "constant":
-            continue
-        near = [e.target for e in step.edges] if backward else step.node.inputs
-        around = [place[n.index] for n in near if n.index in place]
-        result.append({"phase": step.phase, "box": k, "lines": step.lines, "near": around})
+        result.append({"phase": step.phase, "box": k, "lines": step.lines})
     return result
 
 
@@ -79,8 +74,8 @@ def _details(n: GraphNode, label: str | None) -> dict[str, Any]:
     for e in n.edges:
         lines = edge_lines(e)
         gain = "" if e.value is not None or e.gain is None else f" · gain {number_text(e.gain)}"
-        kind = "" if e.value is not None else f" ({e.kind} {'×'.join(map(str, e.shape)) or 'number'})"
-        text = " = ".join(lines if e.value is not None else lines[:1]) + kind + gain
+        kind = "" if e.value is not None else f" ({e.kind}, Jacobian {'×'.join(map(str, e.shape))})"
+        text = " = ".join(lines) if e.value is not None else f"{e.symbol or ''}{kind}{gain}".strip()
         if e.contribution is not None:
             text += f"\nadds {adjoint_text(e.contribution)} to {adjoint_name(label or '', e.source)}"
         rows.append([e.name, text])

@@ -1,6 +1,7 @@
 """Where boxes and lines go: layers from left to right (Sugiyama, Tagawa and Toda 1981), in linear time per sweep.
 
-1. Layers: each operation stands one layer to the right of its last input; inputs stand just left of their first use.
+1. Layers: each operation stands one layer to the right of its last input, or nearer to its use where that shortens the
+   lines; inputs stand just left of their first use.
 2. Lines that cross layers get a point in each; a label is such a point with a size, in a layer of its own between the
    layers of boxes, so that labels overlap nothing.
 3. Order inside a layer: sweeps to the mean position of the neighbours, the order with the fewest crossings is kept.
@@ -22,6 +23,7 @@ BETWEEN = 26.0  # between layers
 POINT = 8.0  # height kept free for a line
 SWEEPS = 12
 BUDGET = 6  # points for lines, per box, before the longest lines are cut into stubs
+MANY = 8  # long lines from one box, before the longest of them are
 
 
 class Layout:
@@ -47,17 +49,17 @@ class Layout:
     def _layers(self) -> None:
         n = len(self.sizes)
         rank = [0] * n
-        arrives, leaves = [0] * n, [[] for _ in range(n)]
-        first = [10**9] * n
+        arrives: list[list[int]] = [[] for _ in range(n)]
+        leaves: list[list[int]] = [[] for _ in range(n)]
         for s, t in sorted(self.lines, key=lambda line: line[1]):  # boxes stand in an order that can be executed
             rank[t] = max(rank[t], rank[s] + self.unit)
-            arrives[t] += 1
+            arrives[t].append(s)
             leaves[s].append(t)
-        for s, t in self.lines:
-            first[s] = min(first[s], rank[t])
-        for v in range(n):
-            if not arrives[v] and leaves[v]:
-                rank[v] = first[v] - self.unit
+        for v in reversed(range(n)):
+            if leaves[v]:
+                fixed = sum(bool(arrives[s]) or len(leaves[s]) > 1 for s in arrives[v])  # the others come along
+                if fixed <= len(leaves[v]):
+                    rank[v] = min(rank[t] for t in leaves[v]) - self.unit
         self.rank = rank
 
     # 2
@@ -68,10 +70,15 @@ class Layout:
         spans = sorted((rank[t] - rank[s], i) for i, (s, t) in enumerate(self.lines))
         budget = BUDGET * boxes * unit + 200
         self.stubs: set[int] = set()
+        long: dict[int, int] = {}
         for span, i in spans:
+            if span > unit * 4:
+                s = self.lines[i][0]
+                long[s] = long.get(s, 0) + 1
+                if budget < 0 or long[s] > MANY:
+                    self.stubs.add(i)
+                    continue
             budget -= span - 1
-            if budget < 0 and span > unit * 4:
-                self.stubs.add(i)
         self.layers: list[list[int]] = [[] for _ in range(max(rank, default=0) + 1)]
         for v, r in enumerate(rank):
             self.layers[r].append(v)
@@ -193,14 +200,20 @@ class Layout:
             for v, o in zip(layer, row, strict=True):
                 y[v] = o - at / 2
         passes = 24 if count < 4000 else 6
+        inner = {v: i for i, chain in enumerate(self.chains) if len(chain) > 3 for v in chain[1:-1]}
         for k in range(passes):
             down = k % 2 == 0
-            both = k >= passes - 4
+            both = k >= passes // 2
+            level = {i: _mean([y[v] for v in self.chains[i][1:-1]]) for i in set(inner.values())} if both else {}
             order = range(len(self.layers))
             for r in order if down else reversed(order):
                 layer = self.layers[r]
                 wanted, weights = [], []
                 for v in layer:
+                    if both and v in inner:  # a long line wants to be straight
+                        wanted.append(level[inner[v]])
+                        weights.append(8.0)
+                        continue
                     near = self.before[v] + self.after[v] if both else self.before[v] if down else self.after[v]
                     if not near:
                         near = self.after[v] or self.before[v]
@@ -257,6 +270,10 @@ class Layout:
                     heights[i] = self.y[v] + (k - (len(mine) - 1) / 2) * room
             result.append(heights)
         return result[0], result[1]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def separated(wanted: Sequence[float], weights: Sequence[float], offsets: Sequence[float]) -> list[float]:

@@ -31,7 +31,7 @@ def code_of(f: Any) -> CodeType | None:
         elif (code := getattr(f, "__code__", None)) is not None:
             return None if code.co_filename.startswith(_PACKAGE) else code
         else:
-            calls = [getattr(type(f), name, None) for name in ("__call__", "forward")]
+            calls: list[Any] = [getattr(type(f), name, None) for name in ("__call__", "forward")]
             mine = [c for c in calls if hasattr(c, "__code__") and not c.__code__.co_filename.startswith(_PACKAGE)]
             if not mine:
                 return None

@@ -116,7 +116,7 @@ class GraphNode:
             return ""
         names = formula.letters(list(terms.values()), self.name)
         text = formula.text(formula.operation(self.operation, len(terms), self.params), names)
-        return f"{text} [{self.output}]" if self.step.primitive.multiple else text
+        return f"{text} [{self.output}]" if len(self.step.outputs) > 1 else text
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name}{' = ' + self.expression if self.inputs else ''} = {value_text(self.value)}>"

@@ -21,6 +21,8 @@ def number_text(x: Any, digits: int = 4) -> str:
         return str(bool(x))
     if kind in "iu":
         return str(int(x))
+    if x == 0:
+        return "0"  # also where it is -0
     if kind == "c":
         return f"{float(np.real(x)):.{digits}g}{float(np.imag(x)):+.{digits}g}i"
     return f"{float(x):.{digits}g}"
@@ -89,8 +91,17 @@ def norm(x: Array) -> float | None:
 
 
 def adjoint_text(x: Array) -> str:
-    """A cotangent on one line: the number, a few numbers, or the norm."""
+    """A cotangent in a sum: the number, a few numbers, or the norm."""
+    return value_text(x) if _few(x) else f"array of norm {number_text(norm(x), 3)}"
+
+
+def adjoint_equation(name: str, x: Array | None) -> str:
+    """A cotangent with its name: `∂loss/∂w = 0.3`, or `‖∂loss/∂w‖ = 2.1` for an array."""
+    if x is None:
+        return f"{name} = 0"
+    return f"{name} = {value_text(x)}" if _few(x) else f"‖{name}‖ = {number_text(norm(x), 3)}"
+
+
+def _few(x: Array) -> bool:
     data = ndarray_or_none(x)
-    if data is None or data.ndim == 0 or (data.ndim == 1 and data.size <= FEW):
-        return value_text(x)
-    return f"‖·‖ {number_text(norm(x), 3)}"
+    return data is None or data.ndim == 0 or (data.ndim == 1 and data.size <= FEW)

@@ -7,8 +7,8 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from wengert.show.layout import Layout, Point
-from wengert.show.node import Edge, GraphNode
-from wengert.show.numbers import adjoint_text, value_text
+from wengert.show.node import Edge
+from wengert.show.numbers import adjoint_equation, value_text
 from wengert.show.picture import Box, Picture, adjoint_name, edge_lines, short
 from wengert.show.text import heading
 
@@ -56,10 +56,10 @@ def svg(graph: ComputationGraph, limit: int = 600, *, controls: bool = False) ->
     head = [heading(graph)]
     if label is not None:
         head.append(f"blue: values · orange: local derivatives · red: ∂{label} by each value")
-    if label is not None:
-        head.append(
-            "Multiply the orange numbers along a path, add over paths: that is the red number where they begin."
-        )
+        if all(n.value.ndim == 0 for n in graph.nodes):
+            head.append("Multiply the orange numbers along a path, add over paths: the red number where they begin.")
+        else:
+            head.append("gain: what a step does to the norm of the derivative that is pulled back through it")
     if picture.folded:
         head.append(f"{picture.folded:,} operations in the middle are folded; save(..., max_nodes=...) shows more.")
     if layout.stubs:
@@ -112,12 +112,8 @@ def _box_lines(box: Box, label: str | None) -> list[tuple[str, str]]:
         lines.append(("soft", short(n.expression, 34)))
     lines.append(("value", short(value_text(n.value), 40)))
     if label is not None and n.dtype.kind in "fc":
-        lines.append(("adjoint", _adjoint_line(n, label)))
+        lines.append(("adjoint", short(adjoint_equation(adjoint_name(label, n), n.adjoint), 40)))
     return lines
-
-
-def _adjoint_line(n: GraphNode, label: str) -> str:
-    return f"{short(adjoint_name(label, n), 26)} = {'0' if n.adjoint is None else adjoint_text(n.adjoint)}"
 
 
 def _box_size(lines: list[tuple[str, str]]) -> tuple[float, float]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from wengert.ir.graph import Graph
 from wengert.ir.source import Source
 from wengert.ir.text import graph_text
-from wengert.show.node import GraphNode
-from wengert.show.numbers import adjoint_text, value_text
+from wengert.show.node import Edge, GraphNode
+from wengert.show.numbers import adjoint_equation, value_text
 from wengert.show.picture import Picture, adjoint_name, edge_lines, short
 
 if TYPE_CHECKING:
@@ -59,11 +59,11 @@ def _rows(graph: ComputationGraph) -> Iterator[str]:
     label = getattr(graph, "label", None)
     lines = _Lines()
     shown = [n for n in graph.nodes if not n.is_number]
-    cells = [(n, n.name, n.expression or n.kind, value_text(n.value)) for n in shown]
-    w1, w2, w3 = (min(_WIDE, max((len(c[k]) for c in cells), default=0)) for k in (1, 2, 3))
-    adjoints = [f"{adjoint_name(label, n)} = {_adjoint(n)}" if label else "" for n in shown]
+    cells = [(n.name, n.expression or n.kind, value_text(n.value)) for n in shown]
+    w1, w2, w3 = (min(_WIDE, max(map(len, column), default=0)) for column in zip(*cells, strict=True))
+    adjoints = [_adjoint(n, label) if label else "" for n in shown]
     w4 = min(_WIDE, max((len(a) for a in adjoints), default=0))
-    for (n, name, formula, value), adjoint in zip(cells, adjoints, strict=True):
+    for n, (name, formula, value), adjoint in zip(shown, cells, adjoints, strict=True):
         sign = "=" if n.step is not None else "·"
         row = f"  {name:<{w1}} {sign} {formula:<{w2}}  {value:<{w3}}"
         if label:
@@ -71,12 +71,18 @@ def _rows(graph: ComputationGraph) -> Iterator[str]:
         mark = "→ output" if n in graph.outputs else ""
         yield f"{row}  {lines(n.source)}{'  ' if mark else ''}{mark}".rstrip()
         for edge in n.edges:
-            yield f"  {'':<{w1}}   {edge.name} = {' = '.join(edge_lines(edge))}"
-        yield from _bodies(n)
+            yield f"  {'':<{w1}}   {edge.name} = {_local(edge)}"
+        if n.output == 0:
+            yield from _bodies(n)
 
 
-def _adjoint(n: GraphNode) -> str:
-    return "0" if n.adjoint is None else adjoint_text(n.adjoint)
+def _local(edge: Edge) -> str:
+    lines = edge_lines(edge)
+    return ", ".join(lines) if edge.value is None else " = ".join(lines)
+
+
+def _adjoint(n: GraphNode, label: str) -> str:
+    return adjoint_equation(adjoint_name(label, n), n.adjoint) if n.dtype.kind in "fc" else ""
 
 
 def _bodies(n: GraphNode) -> Iterator[str]:
@@ -139,5 +145,5 @@ def _caption(n: GraphNode | None, title: str, label: str | None) -> str:
     if n is None:
         return title
     formula = f" = {n.expression}" if n.step is not None else ""
-    adjoint = f"   {adjoint_name(label, n)} = {_adjoint(n)}" if label else ""
+    adjoint = f"   {_adjoint(n, label)}" if label else ""
     return f"{n.name}{short(formula, 60)} = {value_text(n.value)}{adjoint}"

@@ -10,6 +10,7 @@ import numpy as np
 
 from wengert import tree
 from wengert.errors import ArgumentError
+from wengert.execute.jit import Jitted
 from wengert.ir.array import Array
 from wengert.ir.graph import Graph
 from wengert.ir.record import Tape
@@ -39,7 +40,7 @@ def graph(f: Callable[..., Any], argnums: int | Sequence[int] | None = None) -> 
     """A function with the arguments of `f` that runs `f` on them and returns its graph, with all values.
 
     Args:
-        f: function of pytrees that returns arrays, in any structure.
+        f: function of pytrees that returns arrays, in any structure. Of a jitted function the inside is shown.
         argnums: which positional arguments are inputs of the graph: an integer, a sequence, or None for every array and
             number in all arguments. What is no input is passed on as it is, so that a Python `int` can steer a loop.
 
@@ -63,6 +64,8 @@ def graph(f: Callable[..., Any], argnums: int | Sequence[int] | None = None) -> 
         raise ArgumentError(
             f"graph takes a function, got {type(f).__name__}; write graph(f)(x), not graph(f(x)){at_user_line()}"
         )
+    if isinstance(f, Jitted):
+        f = f.__wrapped__  # what is inside is what one wants to see
     nums = (argnums,) if isinstance(argnums, int) else None if argnums is None else tuple(argnums)
 
     @functools.wraps(f)
@@ -189,12 +192,12 @@ class _Builder:
             self._give(n, name)
         final, earlier = watched.found()
         for name, a in final:
-            if (n := self._known(a)) is not None:
-                self._give(n, name)
+            if (held := self._known(a)) is not None:
+                self._give(held, name)
         for name, arrays in earlier:
-            made = [n for a in arrays if (n := self._known(a)) is not None and n.kind != "input"]
-            for i, n in enumerate(made, 1):
-                self._give(n, f"{name}.{i}")
+            made = [m for m in map(self._known, arrays) if m is not None and m.kind != "input"]
+            for i, m in enumerate(made, 1):
+                self._give(m, f"{name}.{i}")
         own = self.recorded.name if self.recorded.name.isidentifier() else ""
         for n, path in zip(outputs, paths, strict=True):
             for stem in (own, "out", "output"):
@@ -203,8 +206,8 @@ class _Builder:
         by_data = {id(np.asarray(v) if isinstance(v, np.ndarray) else getattr(v, "data", v)): s for s, v in outside}
         for n in self.nodes:
             if n.kind == "constant" and not n.name:
-                name = by_data.get(id(n.value.data)) if n.value.trace is None else None
-                if name is None or not self._give(n, name):
+                known = by_data.get(id(n.value.data)) if n.value.trace is None else None
+                if known is None or not self._give(n, known):
                     n.name = n.term if n.is_number else self.namer.numbered("constant")
             elif not n.name:
                 n.name = self.namer.numbered(SHORT.get(n.operation, n.operation))
