@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from wengert.array.dtypes import require_cpu
-from wengert.errors import ArgumentError, ShapeError
+from wengert.errors import ArgumentError, DTypeError, ShapeError
 from wengert.ir.array import Array
 from wengert.ir.source import at_user_line
 from wengert.ir.types import DEFAULT_COMPLEX, DEFAULT_FLOAT, DEFAULT_INT, Shape, as_dtype, bool_
@@ -59,7 +59,10 @@ def asarray(obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | 
         if isinstance(obj, (list, tuple)):
             return list_to_array(obj, "asarray", wanted)
         wanted = wanted or _DEFAULTS["b" if isinstance(obj, bool) else as_array(obj).dtype.kind]
-        return number(obj, wanted)
+        try:
+            return number(obj, wanted)
+        except (TypeError, ValueError):
+            raise DTypeError(f"asarray: {obj!r} is no {wanted.name}{at_user_line()}") from None
     if not isinstance(obj, (Array, np.ndarray, np.generic)) and not hasattr(obj, "__array__"):
         obj = _from_buffer(obj)
     x = as_array(obj, "asarray")

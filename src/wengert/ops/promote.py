@@ -34,12 +34,14 @@ def as_array(x: Any, what: str = "an operation") -> Array:
     if cls in _WEAK_KIND:
         return _weak_number(x, cls)
     if isinstance(x, (np.ndarray, np.generic)):
+        if not x.dtype.isnative:  # the other byte order
+            x = x.astype(x.dtype.newbyteorder("="))
         if x.dtype not in DTYPES:
             raise DTypeError(
                 f"{what} was given a NumPy array of type {x.dtype}; convert it to a number type first (x.astype(...))"
                 + at_user_line()
             )
-        return Array(x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("=")))
+        return Array(x)
     if isinstance(x, bool):
         return Array(np.bool_(x))
     if isinstance(x, (int, float, complex)):  # a subclass, such as an IntEnum
