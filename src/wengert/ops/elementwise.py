@@ -18,10 +18,11 @@ from wengert.ir.primitive import Params, Primitive, Unsupported, explained, regi
 from wengert.ir.quiet import SILENCE, quiet
 from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType, Shape, bool_, broadcast_shapes, float_dtype, real_dtype
-from wengert.ops.promote import as_array, convert, number, promote
+from wengert.ops.promote import convert, number, promote
 
 ONE = "one"  # the derivative is 1: the map is the identity
 MINUS = "minus"  # the derivative is -1
+_NUMBERS = (float, int)
 Factor = Callable[..., Array] | str | None
 
 
@@ -62,7 +63,7 @@ class Elementwise(Primitive):
         self.settle()
 
     def __call__(self, *args: Any) -> Array:
-        # arrays of one type need no promotion
+        # arrays of one type, and an array of floats beside a Python number, need no promotion
         if len(args) == 1:
             x = args[0]
             if isinstance(x, Array) and x.dtype.kind in self.kinds:
@@ -70,19 +71,25 @@ class Elementwise(Primitive):
         elif len(args) == 2:
             x, y = args
             if isinstance(x, Array):
-                dtype = x.dtype
-                if type(y) is np.ndarray:
-                    y = as_array(y, self.name)
                 if isinstance(y, Array):
+                    dtype = x.dtype
                     if dtype is y.dtype and dtype.kind in self.kinds and x.weak == y.weak:
                         return self.bind(x, y)
-                elif (type(y) is float or type(y) is int) and dtype.kind == "f" and "f" in self.kinds:
-                    return self.bind(x, WeakArray(dtype.type(y)) if x.weak else number(y, dtype))
+                elif type(y) in _NUMBERS and (c := self._beside(x, y)) is not None:
+                    return self.bind(x, c)
+            elif type(x) in _NUMBERS and (c := self._beside(y, x)) is not None:
+                return self.bind(c, y)
         arrays = promote(self.name, args)
         kind = arrays[0].dtype.kind
         if kind not in self.takes:
             arrays = self._coerce(arrays, kind)
         return self.bind(*arrays)
+
+    def _beside(self, x: Any, value: Any) -> Array | None:
+        """A Python number as an array of the type of the float array `x`; None where that needs thought."""
+        if isinstance(x, Array) and (dtype := x.dtype).kind == "f" and "f" in self.kinds:
+            return WeakArray(dtype.type(value)) if x.weak else number(value, dtype)
+        return None
 
     def bind(self, *args: Array, **params: Any) -> Any:
         # concrete arrays, all strong or all weak, go to NumPy at once
@@ -93,7 +100,7 @@ class Elementwise(Primitive):
                 return self.at_once(cls, x.data)
             if len(args) == 2 and type(args[1]) is cls:
                 return self.at_once(cls, x.data, args[1].data)
-        return super().bind(*args, **params)
+        return Primitive.bind(self, *args, **params)
 
     def at_once(self, cls: type, *values: Any) -> Any:
         """Evaluate on NumPy values; the result is of class `cls`."""
@@ -148,7 +155,11 @@ class Elementwise(Primitive):
             negate = Linear(registry["negative"], 0, (values[i],), {})
             return negate if shape == out_shape else Compose(Stretch(shape, out_shape), negate)
         d = factor(out, *values, **params)  # type: ignore[operator]
-        return d if isinstance(d, Map) else Scale(d, shape, out_shape, self.bounded)
+        if isinstance(d, Map):
+            return d
+        if out.weak and not d.weak:  # the derivative of a Python number by another is one too
+            d = convert(d, d.dtype, True)
+        return Scale(d, shape, out_shape, self.bounded)
 
     def batch(self, values: Sequence[Array], axes: Sequence[int | None], size: int, params: Params) -> Any:
         return self.bind(*align(values, axes), **params), 0
