@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.errors import AbstractValueError, ArgumentError, DTypeError, ShapeError
+from wengert.errors import AbstractValueError, ArgumentError, DTypeError, ShapeError, WengertError
 from wengert.ir.array import Array, WeakArray, concrete
 from wengert.ir.primitive import watchers
 from wengert.ir.source import at_user_line
@@ -41,15 +41,23 @@ def getitem(x: Array, index: Any) -> Array:
     cls = type(x)
     if (cls is Array or cls is WeakArray) and not watchers:  # nothing is traced: NumPy's own view
         kind = type(index)
-        if kind in _BASIC or (kind is tuple and _BASIC.issuperset(map(type, index))):
-            try:
-                return cls(x.data[index])
-            except (IndexError, TypeError):
-                pass  # fails again below, in the user's terms
+        if kind not in _BASIC and not (kind is tuple and _BASIC.issuperset(map(type, index))):
+            index = _known(index)
+        try:
+            return cls(x.data[index])
+        except (IndexError, TypeError, WengertError):
+            pass  # fails again below, in the user's terms
     try:
         return Plan(x.shape, index).get(x)
     except MaskError as error:
         raise AbstractValueError(error.args[0] + at_user_line()) from None
+
+
+def _known(index: Any) -> Any:
+    """The index with NumPy's arrays in place of ours, as far as their numbers are known."""
+    if type(index) is tuple:
+        return tuple([_known(i) if isinstance(i, Array) else i for i in index])
+    return index.data if isinstance(index, Array) and index.trace is None else index
 
 
 class MaskError(AbstractValueError):
@@ -58,8 +66,8 @@ class MaskError(AbstractValueError):
     def __init__(self, mask: Array):
         super().__init__(
             f"a boolean index of shape {mask.shape} is traced ({mask.trace.what}), so how many elements it takes, "
-            "which is the shape of the result, is not known. Keep the shape: wg.where(mask, x, 0), or wg.sum(mask * x) for a "
-            "sum; or compute the mask outside."
+            "which is the shape of the result, is not known. Keep the shape: wg.where(mask, x, 0), or wg.sum(mask * x) "
+            "for a sum; or compute the mask outside."
         )
         self.mask = mask
 

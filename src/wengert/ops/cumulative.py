@@ -140,6 +140,14 @@ class CumulativeLogSumExp(Cumulative):
         return Compose(Scale(enter, x.shape, x.shape), Linear(linear_recurrence_p, 1, (keep, x), params))
 
 
+def _recurrence(a: Any, b: Any) -> Any:
+    h, out = 0.0, []
+    for factor, term in zip(a.tolist(), b.tolist(), strict=True):
+        h = factor * h + term
+        out.append(h)
+    return np.array(out, b.dtype)
+
+
 class LinearRecurrence(Primitive):
     """`h[i] = a[i]·h[i-1] + b[i]` along `axis`, starting from `h = 0` before the first.
 
@@ -156,6 +164,8 @@ class LinearRecurrence(Primitive):
     def evaluate(self, a: Any, b: Any, *, axis: int, reverse: bool) -> Any:  # type: ignore[override]
         if a.shape != b.shape or a.dtype != b.dtype or a.dtype.kind == "b":
             raise ValueError("types of linear_recurrence")
+        if b.ndim == 1 and b.dtype.kind in "fc":  # Python's numbers are quicker one by one
+            return _recurrence(a[::-1], b[::-1])[::-1] if reverse else _recurrence(a, b)
         out = np.array(b)
         factors, h = np.moveaxis(a, axis, 0), np.moveaxis(out, axis, 0)
         steps = range(len(h) - 2, -1, -1) if reverse else range(1, len(h))

@@ -159,8 +159,11 @@ class Pad(Structural):
                 for d, (low, high, _) in zip(x.shape, padding, strict=True)
             )
         ]
-        widths = [(max(low, 0), max(high, 0)) for low, high, _ in padding]
-        return np.pad(x, widths, constant_values=fill)
+        lows = [max(low, 0) for low, _, _ in padding]
+        shape = [d + low + max(high, 0) for d, low, (_, high, _) in zip(x.shape, lows, padding, strict=True)]
+        out = np.full(shape, fill, x.dtype)
+        out[tuple(slice(low, low + d) for d, low in zip(x.shape, lows, strict=True))] = x
+        return out
 
     def partial(self, i: int, values: Sequence[Array], out: Array, params: Params) -> Map | None:
         # linear in one input where the other is zero
