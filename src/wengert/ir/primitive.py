@@ -109,12 +109,14 @@ class Primitive:
 
     def bind(self, *args: Array, **params: Any) -> Any:
         """Apply to arrays: by the topmost transformation among the arguments, or at once where there is none."""
-        top = None
-        level = 0
-        for a in args:
-            trace = a.trace
-            if trace is not None and trace.level > level:
-                top, level = trace, trace.level
+        if len(args) == 1:
+            top = args[0].trace
+        else:
+            top = None
+            for a in args:
+                trace = a.trace
+                if trace is not None and trace is not top and (top is None or trace.level > top.level):
+                    top = trace
         if top is None:
             return evaluate_now(self, args, params)
         if top.closed:

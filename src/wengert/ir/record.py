@@ -93,13 +93,21 @@ class Tape(Recorder):
         self.inputs.append(var)
         return var
 
+    def append(self, primitive: Primitive, inputs: Sequence[Array], params: Params, out: Array) -> Var:
+        """Keep a plain step whose value is known."""
+        var = Var(self, out, self.size)
+        self.size += 1
+        self.nodes.append(Node(primitive, inputs, params, (var,)))
+        return var
+
     def process(self, primitive: Primitive, args: tuple[Array, ...], params: Params) -> Any:
-        values = [a.data if a.trace is self else a for a in args]
+        if len(args) == 2:  # the common case, without a comprehension's frame
+            a, b = args
+            values: Sequence[Array] = (a.data if a.trace is self else a, b.data if b.trace is self else b)
+        else:
+            values = [a.data if a.trace is self else a for a in args]
         if primitive.plain and not self.noting:
-            var = Var(self, primitive.bind(*values, **params), self.size)
-            self.size += 1
-            self.nodes.append(Node(primitive, args, params, (var,)))
-            return var
+            return self.append(primitive, args, params, primitive.bind(*values, **params))
         differential = None
         if self.everything:
             if primitive.inline:

@@ -39,6 +39,14 @@ guarded_multiply = Elementwise(
     lambda o, t, d: t,
     doc="`t * d`, but exactly 0 where `t` is 0, whatever `d`: how a (co)tangent meets a derivative.",
 )
+scale = Elementwise(
+    "scale",
+    operator.mul,
+    lambda o, t, d: d,
+    lambda o, t, d: t,
+    bounded=True,
+    doc="`t * d` where `d` is a derivative known to be finite: `guarded_multiply` without its guard.",
+)
 divide = Elementwise(
     "divide", operator.truediv, lambda o, x, y: 1 / y, lambda o, x, y: -(o / y), takes="fc", doc="`x / y`."
 )
@@ -185,7 +193,18 @@ fmod = Elementwise(
     takes="if",
     doc="`x - trunc(x / y)·y`, with the sign of `x` (C's `fmod`).",
 )
-floor_divide = NotDifferentiable("floor_divide", np.floor_divide, arity=2, takes="if", doc="`floor(x / y)`.")
+
+
+def _floor_divide(x: Any, y: Any) -> Any:
+    out = np.floor_divide(x, y)
+    if out.dtype.kind == "f":
+        unbounded = np.isinf(x) | np.isinf(y)
+        if np.any(unbounded):  # the standard has inf // 2 = inf and -2 // inf = -0, where NumPy says NaN and -1
+            return np.where(unbounded, np.divide(x, y), out)
+    return out
+
+
+floor_divide = NotDifferentiable("floor_divide", _floor_divide, arity=2, takes="if", doc="`floor(x / y)`.")
 
 
 def _whole(f: Any) -> Any:

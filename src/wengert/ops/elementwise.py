@@ -13,6 +13,7 @@ import numpy as np
 
 from wengert.errors import DTypeError
 from wengert.ir.array import Array, WeakArray
+from wengert.ir.graph import Var
 from wengert.ir.maps import IDENTITY, Compose, Linear, Map
 from wengert.ir.primitive import Params, Primitive, Unsupported, explained, registry, watchers
 from wengert.ir.quiet import SILENCE, quiet
@@ -92,14 +93,27 @@ class Elementwise(Primitive):
         return None
 
     def bind(self, *args: Array, **params: Any) -> Any:
-        # concrete arrays, all strong or all weak, go to NumPy at once
-        x = args[0]
-        cls = type(x)
-        if self.direct and (cls is Array or cls is WeakArray) and not watchers:
-            if len(args) == 1:
-                return self.at_once(cls, x.data)
-            if len(args) == 2 and type(args[1]) is cls:
-                return self.at_once(cls, x.data, args[1].data)
+        # concrete arrays, all strong or all weak, go to NumPy at once; on a plain tape over such arrays, likewise
+        if self.direct and not watchers:
+            x = args[0]
+            trace = x.trace
+            below = x if trace is None else x.data
+            cls = type(below)
+            if cls is Array or cls is WeakArray:
+                if len(args) == 1:
+                    if trace is None:
+                        return self.at_once(cls, x.data)
+                    if type(x) is Var and self.plain and not trace.noting and not trace.closed:
+                        return trace.append(self, args, params, self.at_once(cls, below.data))
+                elif len(args) == 2:
+                    y = args[1]
+                    if trace is None:
+                        if type(y) is cls:
+                            return self.at_once(cls, x.data, y.data)
+                    elif type(x) is Var and self.plain and not trace.noting and not trace.closed:
+                        other = y.data if y.trace is trace else y
+                        if type(other) is cls:
+                            return trace.append(self, args, params, self.at_once(cls, below.data, other.data))
         return Primitive.bind(self, *args, **params)
 
     def at_once(self, cls: type, *values: Any) -> Any:
@@ -229,11 +243,11 @@ class Scale(Map):
         return self._factor
 
     def push(self, tangent: Array) -> Array:
-        product = registry["multiply" if self.bounded else "guarded_multiply"].bind(tangent, self._factor)
+        product = registry["scale" if self.bounded else "guarded_multiply"].bind(tangent, self._factor)
         return product if product.shape == self.out_shape else stretch_to(product, self.out_shape)
 
     def pull(self, cotangent: Array) -> Array:
-        product = registry["multiply" if self.bounded else "guarded_multiply"].bind(cotangent, self._factor)
+        product = registry["scale" if self.bounded else "guarded_multiply"].bind(cotangent, self._factor)
         return product if product.shape == self.shape else sum_to(product, self.shape)
 
 
