@@ -27,7 +27,8 @@ from wengert.ops.transcendental import sqrt
 Axes = tuple[int, ...]
 
 
-def _squares(x: Array) -> Array:
+def squares(x: Array) -> Array:
+    """`|x|²`, elementwise."""
     return square(real(x)) + square(imag(x)) if x.dtype.kind == "c" else square(x)
 
 
@@ -45,7 +46,7 @@ def _extreme(reduction: Reduction, x: Array, axes: Axes) -> Array:
 
 def _norm(x: Array, axes: Axes, p: Any) -> Array:
     if p == 2:
-        return _root_where_positive(sum_p.bind(_squares(x), axes=axes), sqrt)
+        return _root_where_positive(sum_p.bind(squares(x), axes=axes), sqrt)
     size = abs_(x)
     if p == math.inf:
         return _extreme(max_p, size, axes)

@@ -10,8 +10,7 @@ from wengert.ir.array import Array
 from wengert.ir.source import at_user_line
 from wengert.ir.types import broadcast_shapes
 from wengert.linalg.inputs import floating, matrices, tolerance
-from wengert.linalg.norms import matrix_rank
-from wengert.ops.complex import conj
+from wengert.linalg.norms import matrix_rank, squares
 from wengert.ops.contract import matmul
 from wengert.ops.linalg.matrix import check_matrix, column
 from wengert.ops.linalg.solve import inv_p, solve_p
@@ -160,7 +159,7 @@ def lstsq(x1: Any, x2: Any, /, *, rtol: Any = None) -> LeastSquares:
     b = column(b) if vector else b
     x = matmul(pinv_p.bind(a, tolerance("lstsq", rtol, a.type)), b)
     error = matmul(a, x) - b
-    residuals = total(abs(error) ** 2 if error.dtype.kind == "f" else (error * conj(error)), axis=-2)
+    residuals = total(squares(error), axis=-2)
     if vector:
         x, residuals = reshape(x, x.shape[:-1]), reshape(residuals, residuals.shape[:-1])
     return LeastSquares(x, residuals, matrix_rank(a, rtol=rtol), svdvals_p.bind(a))

@@ -38,6 +38,8 @@ class QR(MatrixPrimitive):
         return ArrayType((*lead, m, k), a.dtype), ArrayType((*lead, k, n), a.dtype)
 
     def evaluate(self, a: Any, *, mode: str) -> Any:  # type: ignore[override]
+        if mode not in ("reduced", "complete"):  # NumPy knows more
+            raise ValueError(mode)
         return tuple(np.linalg.qr(a, mode))
 
     def jvp(
