@@ -11,7 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import wengert as wg
+from wengert.ir.graph import evaluate
 from wengert.ir.primitive import registry
+from wengert.ir.record import stage
+from wengert.ir.types import ArrayType
 from wengert.ops.elementwise import Elementwise
 
 
@@ -192,6 +196,13 @@ sample("fft", cplx((2, 3)), axes=(1,), inverse=True, norm="backward")
 
 # Positions, windows, order
 
+
+def apart(shape: Sequence[int]) -> np.ndarray:
+    """Numbers no two of which are close, so that a small change does not alter their order."""
+    n = int(np.prod(shape))
+    return rng.permutation(np.linspace(-2, 2, n) if n > 1 else np.ones(n)).reshape(tuple(shape))
+
+
 SEEN = {"outside": "clip", "unique": False}
 sample("gather", real((4, 3)), np.array([2, 0, 2, -1]), axes=(0,), **SEEN)
 sample("gather", real((2, 3, 4)), np.array([[1], [-1]]), np.array([3, 0, 9]), axes=(1, 2), **SEEN)
@@ -200,10 +211,14 @@ sample("gather", cplx((5,)), np.array([[4, 1], [0, 2]]), axes=(0,), outside="dro
 sample("gather", real((3, 2)), np.array([5, 0, -4]), axes=(0,), outside="drop", unique=False)
 for mode in ("set", "add", "mul", "min", "max"):
     at = {"mode": mode, "outside": "drop", "unique": False}
-    sample("scatter", real((4, 3)), real((5, 3)), np.array([2, 0, 2, 7, 2]), axes=(0,), **at)
-    sample("scatter", real((3, 4)), real((2, 3)), np.array([[1], [-1]]), np.array([3, 0, 3]), axes=(1, 0), **at)
-    sample("scatter", real((2, 3, 2)), real((2, 2)), np.array(-1), axes=(1,), **{**at, "unique": True})
-    sample("scatter", real((3,)), real((4,)), np.array([0, 9, 2, 9]), axes=(0,), **{**at, "outside": "clip"})
+    both = apart((9, 3))
+    sample("scatter", both[:4], both[4:], np.array([2, 0, 2, 7, 2]), axes=(0,), **at)
+    both = apart((18,))
+    sample("scatter", both[:12].reshape(3, 4), both[12:].reshape(2, 3), np.array([[1], [-1]]), np.array([3, 0, 3]), axes=(1, 0), **at)
+    both = apart((4, 4))
+    sample("scatter", both[:3].reshape(2, 3, 2), both[3].reshape(2, 2), np.array(-1), axes=(1,), **{**at, "unique": True})
+    both = apart((7,))
+    sample("scatter", both[:3], both[3:], np.array([0, 9, 2, 9]), axes=(0,), **{**at, "outside": "clip"})
     sample("scatter", ints((4,)), ints((3,)), np.array([1, 1, 2]), axes=(0,), **at)
 sample("scatter", real((3,)), np.array([0.0, 1.5, 0.0, 2.0, 0.0]), np.array([0, 0, 1, 1, 1]), axes=(0,), mode="mul",
        outside="drop", unique=False)  # fmt: skip
@@ -214,15 +229,15 @@ sample("dynamic_update_slice", real((4, 3)), real((2, 2)), np.array(1), np.array
 sample("dynamic_update_slice", real((4, 3)), real((4, 1)), np.array(1), np.array(1))
 sample("dynamic_update_slice", cplx((4,)), cplx((3,)), np.array(2))
 for name in ("sort", "argsort"):
-    sample(name, real((4, 3)), axis=0, descending=False)
+    sample(name, apart((4, 3)), axis=0, descending=False)
     sample(name, cplx((2, 4)), axis=1, descending=True)
     sample(name, ints((6,), 0, 3), axis=0, descending=True)
 
 # Running operations, and log-sums
 
 for name in ("cumulative_sum", "cumulative_prod", "cumulative_max", "cumulative_min", "cumulative_logsumexp"):
-    sample(name, real((3, 4)), axis=1, reverse=False)
-    sample(name, real((4, 2)), axis=0, reverse=True)
+    sample(name, apart((3, 4)), axis=1, reverse=False)
+    sample(name, apart((4, 2)), axis=0, reverse=True)
 for name in ("cumulative_sum", "cumulative_prod"):
     sample(name, cplx((3, 2)), axis=0, reverse=False)
     sample(name, ints((3, 2)), axis=1, reverse=True)
@@ -234,3 +249,28 @@ sample("linear_recurrence", cplx((4, 2)), cplx((4, 2)), axis=0, reverse=True)
 for axes in ((0,), (0, 2), ()):
     sample("logsumexp", real((2, 3, 2)), axes=axes)
     sample("peak", real((2, 3, 2)), axes=axes)
+
+# Steps that carry graphs
+
+
+def graph_of(f: Any, *inputs: Any) -> Any:
+    """`f` staged for inputs like these."""
+    return stage(f, [ArrayType(np.shape(x), np.asarray(x).dtype) for x in inputs], "sample")[0]
+
+
+def product_and_sine(x: Any, y: Any) -> list[Any]:
+    return [wg.sin(x) * y, wg.sum(x * x)]
+
+
+x3, y3, number = real((3,)), real((3,)), np.array(0.7)
+for name in ("call", "checkpoint"):
+    sample(name, x3, y3, graph=graph_of(product_and_sine, x3, y3), run=evaluate)
+for branch in (0, 1):
+    branches = (graph_of(product_and_sine, x3, y3), graph_of(lambda x, y: [x, wg.sum(y)], x3, y3))
+    sample("switch", np.array(branch), x3, y3, branches=branches)
+for reverse in (False, True):
+    body = graph_of(lambda w, c, x: [wg.tanh(c * w + x), wg.sum(c) * x], x3, y3, number)
+    sample("scan", x3, y3, real((4,)), body=body, num_consts=1, num_carry=1, length=4, reverse=reverse)
+body = graph_of(lambda factor, c: [c * factor], number, number)
+test = graph_of(lambda low, c: [c > low], number, number)
+sample("while_loop", np.array(0.1), np.array(0.8), np.array(1.1), test=test, body=body, num_test=1, num_body=1, emit=False)

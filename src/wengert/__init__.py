@@ -181,6 +181,9 @@ from wengert.control.cond import switch as switch
 from wengert.control.loops import fori_loop as fori_loop
 from wengert.control.loops import scan as scan
 from wengert.control.while_loop import while_loop as while_loop
+from wengert.diff.custom import custom_jvp as custom_jvp
+from wengert.diff.custom import custom_vjp as custom_vjp
+from wengert.diff.custom import stop_gradient as stop_gradient
 from wengert.diff.derivatives import grad as grad
 from wengert.diff.derivatives import hvp as hvp
 from wengert.diff.derivatives import jvp as jvp

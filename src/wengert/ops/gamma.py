@@ -182,7 +182,16 @@ lgamma = Elementwise(
 digamma = Elementwise(
     "digamma", in_double(_digamma), lambda y, x: polygamma(1, x), takes="f", doc="The derivative of `log Γ(x)`."
 )
-polygamma_p = Elementwise(
+
+
+class Polygamma(Elementwise):
+    """The derivative of that order of `digamma`."""
+
+    def evaluate(self, x: Any, *, order: int) -> Any:  # type: ignore[override]
+        return self.ufunc(x, order=order)
+
+
+polygamma_p = Polygamma(
     "polygamma",
     in_double(_polygamma),
     lambda y, x, order: polygamma(order + 1, x),
