@@ -214,9 +214,11 @@ for mode in ("set", "add", "mul", "min", "max"):
     both = apart((9, 3))
     sample("scatter", both[:4], both[4:], np.array([2, 0, 2, 7, 2]), axes=(0,), **at)
     both = apart((18,))
-    sample("scatter", both[:12].reshape(3, 4), both[12:].reshape(2, 3), np.array([[1], [-1]]), np.array([3, 0, 3]), axes=(1, 0), **at)
+    twice = (np.array([[1], [-1]]), np.array([3, 0, 3]))
+    sample("scatter", both[:12].reshape(4, 3), both[12:].reshape(2, 3), *twice, axes=(1, 0), **at)
     both = apart((4, 4))
-    sample("scatter", both[:3].reshape(2, 3, 2), both[3].reshape(2, 2), np.array(-1), axes=(1,), **{**at, "unique": True})
+    one = {**at, "unique": True}
+    sample("scatter", both[:3].reshape(2, 3, 2), both[3].reshape(2, 2), np.array(-1), axes=(1,), **one)
     both = apart((7,))
     sample("scatter", both[:3], both[3:], np.array([0, 9, 2, 9]), axes=(0,), **{**at, "outside": "clip"})
     sample("scatter", ints((4,)), ints((3,)), np.array([1, 1, 2]), axes=(0,), **at)

@@ -231,7 +231,11 @@ BAD = [
     (lambda: wg.jit(3), ArgumentError, "takes a function"),
     (lambda: wg.jit(abs, executor="fpga"), ArgumentError, "no executor 'fpga'"),
     (lambda: wg.scan(lambda c, x: c, 0.0, wg.ones((3,))), ArgumentError, "expected a pair"),
-    (lambda: wg.scan(lambda c, x: (wg.stack([c, c]), x), wg.ones((2,)), wg.ones((3,))), ShapeError, "went in as float32"),
+    (
+        lambda: wg.scan(lambda c, x: (wg.stack([c, c]), x), wg.ones((2,)), wg.ones((3,))),
+        ShapeError,
+        "went in as float32",
+    ),
     (lambda: wg.scan(lambda c, x: (c > 0, x), wg.asarray(1.0), wg.ones((3,))), DTypeError, "came out as bool"),
     (lambda: wg.scan(lambda c, x: ((c, c), x), 1.0, wg.ones((3,))), ArgumentError, "structure"),
     (lambda: wg.scan(lambda c, x: (c, x), 1.0, (wg.ones((3,)), wg.ones((4,)))), ShapeError, "different lengths"),

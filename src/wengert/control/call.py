@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from wengert.batch import batched_graph
-from wengert.diff.linearize import Linearized, forward, linearize, split, transposed
+from wengert.control.functions import check_types
+from wengert.diff.linearize import Linearized, SplitGraph, forward, linearize, split, transposed
 from wengert.diff.pull import dense
+from wengert.diff.sparse.pattern import walk
 from wengert.diff.zeros import zeros
 from wengert.ir.array import Array
 from wengert.ir.graph import Graph, evaluate, replay
@@ -25,6 +27,7 @@ class GraphCall(Primitive):
     multiple = True
 
     def type(self, *types: ArrayType, graph: Graph, run: Run) -> Any:
+        check_types(graph, types, self.name)
         return graph.out_types
 
     def evaluate(self, *values: Any, graph: Graph, run: Run) -> Any:
@@ -50,6 +53,10 @@ class GraphCall(Primitive):
         moved = [v if a is None else to_front(v, a) for v, a in zip(values, axes, strict=True)]
         outs = self.bind(*moved, graph=graph, run=params["run"])
         return outs, [0 if m else None for m in marks]
+
+
+    def sparsity(self, patterns: Sequence[Any], types: Sequence[ArrayType], params: Params) -> Any:
+        return walk(params["graph"], patterns)
 
 
 class Call(GraphCall):
@@ -199,3 +206,19 @@ def pullback_graph(graph: Graph, active: Sequence[bool], given: Sequence[bool]) 
 call_p = Call("call")
 checkpoint_p = Checkpoint("checkpoint")
 reference_run: Run = evaluate
+
+
+def split_static(graph: Graph, active: Sequence[bool]) -> SplitGraph:
+    """`graph` split for differentiation with residuals whose shapes are known, so that a loop can stack them.
+
+    Where a residual's length is known only at run time (the turns of an inner `while_loop`), the graph is checkpointed:
+    its inputs are the residuals then.
+    """
+    parts = split(graph, active)
+    if all(isinstance(d, int) for r in parts.primal.outputs[len(graph.outputs) :] for d in r.shape):
+        return parts
+    if "checkpointed" not in graph.cache:
+        graph.cache["checkpointed"], _ = stage(
+            lambda *args: checkpoint_p.bind(*args, graph=graph, run=reference_run), graph.in_types, graph.name
+        )
+    return split(graph.cache["checkpointed"], active)

@@ -9,9 +9,10 @@ import numpy as np
 
 from wengert import tree
 from wengert.batch import batched_graph
-from wengert.control.call import floating, forward_graph
-from wengert.control.functions import Staged, flatten_arrays, stage_function
-from wengert.diff.linearize import SplitGraph, split, transpose_at
+from wengert.control.call import floating, forward_graph, split_static
+from wengert.control.functions import Staged, check_types, flatten_arrays, stage_function
+from wengert.diff.linearize import SplitGraph, transpose_at
+from wengert.diff.sparse.pattern import union, walk
 from wengert.diff.zeros import zeros
 from wengert.errors import ArgumentError, DTypeError, ShapeError
 from wengert.ir.array import Array, Tracer
@@ -32,6 +33,7 @@ class Switch(Primitive):
     multiple = True
 
     def type(self, index: ArrayType, *types: ArrayType, branches: tuple[Graph, ...]) -> Any:
+        check_types(branches[0], types, "switch")
         return branches[0].out_types
 
     def weak_result(self, args: Sequence[Any], params: Params) -> tuple[bool, ...]:
@@ -90,6 +92,11 @@ class Switch(Primitive):
         return tuple(chosen), places
 
 
+    def sparsity(self, patterns: Sequence[Any], types: Sequence[ArrayType], params: Params) -> Any:
+        each = [walk(b, patterns[1:]) for b in params["branches"]]
+        return [union(*column) for column in zip(*each, strict=True)]
+
+
 class SwitchDerivative:
     """The derivative of one choice.
 
@@ -101,7 +108,7 @@ class SwitchDerivative:
 
     def __init__(self, branches: tuple[Graph, ...], active: Sequence[bool]):
         self.active = active
-        self.parts: list[SplitGraph] = [split(b, active) for b in branches]
+        self.parts: list[SplitGraph] = [split_static(b, active) for b in branches]
         n = len(branches[0].outputs)
         self.active_out = [any(column) for column in zip(*(p.active_out for p in self.parts), strict=True)]
         self.sources: list[list[tuple[bool, int]]] = []  # for each branch's residuals: emitted?, which

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from wengert import tree
-from wengert.errors import ArgumentError
+from wengert.errors import ArgumentError, DTypeError, ShapeError
 from wengert.ir.array import Array
 from wengert.ir.graph import Graph
 from wengert.ir.record import stage
@@ -45,3 +45,14 @@ def flatten_arrays(x: Any, what: str) -> tuple[list[Array], tree.TreeDef]:
     """The leaves of `x` as arrays, and its structure."""
     leaves, treedef = tree.flatten(x)
     return [as_array(v, what) for v in leaves], treedef
+
+
+def check_types(graph: Graph, types: Sequence[ArrayType], what: str) -> None:
+    """Refuse inputs that are not of the types that `graph` was staged for."""
+    for k, (given, expected) in enumerate(zip(types, graph.in_types, strict=True)):
+        if given.dtype != expected.dtype:
+            raise DTypeError(f"{what}: input {k} is {given!r}, but its graph takes {expected!r}{at_user_line()}")
+        if len(given.shape) != len(expected.shape) or any(
+            a != b for a, b in zip(given.shape, expected.shape, strict=True) if isinstance(a, int) and isinstance(b, int)
+        ):
+            raise ShapeError(f"{what}: input {k} is {given!r}, but its graph takes {expected!r}{at_user_line()}")

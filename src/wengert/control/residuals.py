@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from wengert.control.call import split_static
 from wengert.diff.linearize import split, transpose_at
 from wengert.diff.zeros import zeros
 from wengert.ir.array import Array
@@ -45,7 +46,7 @@ class BodyDerivative:
         self.body = body
         self.marks = list(marks)
         self.masked = masked
-        self.split = split(body, marks)
+        self.split = split_static(body, marks)
         nc, nk, n = num_consts, num_carry, len(body.outputs)
         self.num_carry = nk
         self.active = (sum(marks[:nc]), sum(marks[nc : nc + nk]), sum(marks[nc + nk :]))

@@ -13,8 +13,10 @@ import numpy as np
 
 from wengert.batch import batched_graph
 from wengert.control.call import floating
+from wengert.control.functions import check_types
 from wengert.control.residuals import BodyDerivative, active_carry
 from wengert.diff.linearize import forward
+from wengert.diff.sparse.pattern import walk
 from wengert.diff.zeros import zeros
 from wengert.errors import ShapeError
 from wengert.ir.array import Array
@@ -41,6 +43,8 @@ class Scan(Primitive):
         for t in sequences:
             if not t.shape or t.shape[0] != turns:
                 raise ShapeError(f"scan over {turns} turns: a sequence has type {t!r}; its first axis must count them")
+        each = [t.with_shape(t.shape[1:]) for t in sequences]
+        check_types(body, [*types[: num_consts + num_carry], *each], "scan")
         outs = body.out_types
         return (*outs[:num_carry], *(t.with_shape((turns, *t.shape)) for t in outs[num_carry:]))
 
@@ -104,6 +108,20 @@ class Scan(Primitive):
                 moved.append(v)
         outs = self.bind(*moved, **{**params, "body": graph})
         return outs, [(0 if k < nk else 1) if m else None for k, m in enumerate(marks)]
+
+
+    def sparsity(self, patterns: Sequence[Any], types: Sequence[ArrayType], params: Params) -> Any:
+        body, nc, nk = params["body"], params["num_consts"], params["num_carry"]
+        consts, carry, xs = patterns[:nc], list(patterns[nc : nc + nk]), patterns[nc + nk :]
+        turns = types[nc + nk].shape[0] if params["length"] is None else params["length"]
+        words = next(p.shape[-1] for p in patterns if p is not None)
+        ys = [np.zeros((turns, *t.shape, words), np.uint64) for t in body.out_types[nk:]]
+        for i in reversed(range(turns)) if params["reverse"] else range(turns):
+            outs = walk(body, [*consts, *carry, *(None if x is None else x[i] for x in xs)])
+            carry = outs[:nk]
+            for y, p in zip(ys, outs[nk:], strict=True):
+                y[i] = 0 if p is None else p
+        return [*carry, *ys]
 
 
 class LoopDerivative:

@@ -16,11 +16,12 @@ from wengert.batch import batched_graph
 from wengert.control.call import floating
 from wengert.control.carry import follow_types, settle_carry
 from wengert.control.checkpoint import checkpoint as recompute
-from wengert.control.functions import Staged, flatten_arrays, stage_function
+from wengert.control.functions import Staged, check_types, flatten_arrays, stage_function
 from wengert.control.residuals import ALIVE, BodyDerivative, active_carry
 from wengert.control.scan import LoopDerivative, forward_body
+from wengert.diff.sparse.pattern import union, walk
 from wengert.diff.zeros import zeros
-from wengert.errors import ArgumentError, DTypeError, ShapeError
+from wengert.errors import ArgumentError, DTypeError, ShapeError, UnsupportedError
 from wengert.ir.array import Array
 from wengert.ir.graph import Graph, evaluate, replay
 from wengert.ir.primitive import Params, Primitive
@@ -42,6 +43,8 @@ class While(Primitive):
 
     def type(self, *types: ArrayType, test: Graph, body: Graph, num_test: int, num_body: int, emit: bool) -> Any:
         num_carry = len(types) - num_test - num_body
+        check_types(body, types[num_test:], "while_loop")
+        check_types(test, [*types[:num_test], *types[num_test + num_body :]], "while_loop: test")
         outs = body.out_types
         if not emit:
             return outs
@@ -125,6 +128,18 @@ class While(Primitive):
         outs = self.bind(*moved, **{**params, "test": wide_test, "body": graph})
         places: list[int | None] = [0 if m else None for m in marks[:nk]] + [1 if m else None for m in marks[nk:]]
         return outs, [*places, 1 if each else None] if params["emit"] else places
+
+
+    def sparsity(self, patterns: Sequence[Any], types: Sequence[ArrayType], params: Params) -> Any:
+        if params["emit"]:
+            raise UnsupportedError("the pattern of a while_loop that emits values: how many there are is not known")
+        nt, nb = params["num_test"], params["num_body"]
+        consts, carry = patterns[nt : nt + nb], list(patterns[nt + nb :])
+        while True:  # a turn can only add dependences, so they settle
+            grown = [union(c, p) for c, p in zip(carry, walk(params["body"], [*consts, *carry]), strict=True)]
+            if all(np.array_equal(c, g) for c, g in zip(carry, grown, strict=True)):
+                return carry
+            carry = grown
 
 
 def _choose(alive: Any, new: Any, old: Any) -> Any:

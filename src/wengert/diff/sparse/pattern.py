@@ -4,20 +4,19 @@ The pattern of a value has a bit for each input element, for each of its own ele
 `(*shape, words)`. Inputs are taken some thousands at a time, so that patterns stay within a bounded memory.
 
 A primitive without the facet is taken to be dense: every output depends on all that any input depends on. Steps that
-carry a graph (calls, checkpoints, custom derivatives) are walked into. Zeros of constants are zeros of the pattern: a
-product with a banded constant matrix is banded.
+carry a graph walk into it. Zeros of constants are zeros of the pattern: a product with a banded constant matrix is
+banded.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from wengert.ir.array import Array
 from wengert.ir.graph import Graph, Node
 from wengert.ir.primitive import Primitive
 from wengert.ir.types import ArrayType
@@ -115,9 +114,8 @@ def node_patterns(node: Node, trace: Any, arriving: Sequence[Pattern]) -> Sequen
     primitive = node.primitive
     if not primitive.differentiable:
         return [None] * len(node.outputs)
-    body = node.params.get("graph")
-    if isinstance(body, Graph) and len(body.inputs) == len(node.inputs):
-        return walk(body, arriving)
+    if hasattr(node.differential, "patterns"):
+        return node.differential.patterns(walk, arriving)
     types = [a.type for a in node.inputs]
     constants = [a.data if a.trace is None else None for a in node.inputs]
     if (special := _WITH_CONSTANT.get(primitive.name)) is not None:
@@ -132,6 +130,12 @@ def node_patterns(node: Node, trace: Any, arriving: Sequence[Pattern]) -> Sequen
     return out if primitive.multiple else [out]
 
 
+def union(*patterns: Pattern) -> Pattern:
+    """What any of several patterns of one value depends on."""
+    given = [p for p in patterns if p is not None]
+    return np.bitwise_or.reduce(given) if given else None
+
+
 def dense(arriving: Sequence[Pattern], types: Sequence[ArrayType]) -> list[Pattern]:
     """Every output depends on everything."""
     given = [p for p in arriving if p is not None]
@@ -139,7 +143,7 @@ def dense(arriving: Sequence[Pattern], types: Sequence[ArrayType]) -> list[Patte
     return [np.broadcast_to(union, (*t.shape, len(union))) if t.dtype.kind in "fc" else None for t in types]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _takes_constants(cls: type[Primitive]) -> bool:
     return "constants" in inspect.signature(cls.sparsity).parameters
 
