@@ -11,7 +11,11 @@ class WengertError(Exception):
 
 
 class ShapeError(WengertError, ValueError):
-    """Shapes that do not fit together, or an axis or index that does not exist."""
+    """Shapes that do not fit together."""
+
+
+class OutOfRangeError(ShapeError, IndexError):
+    """An axis or an index that does not exist."""
 
 
 class DTypeError(WengertError, TypeError):

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.errors import AbstractValueError, ArgumentError, DTypeError, ShapeError, WengertError
+from wengert.errors import AbstractValueError, ArgumentError, DTypeError, OutOfRangeError, ShapeError, WengertError
 from wengert.ir.array import Array, WeakArray, concrete
 from wengert.ir.primitive import watchers
 from wengert.ir.source import at_user_line
@@ -102,7 +102,7 @@ class Plan:
         used = sum(_width(i) for i in items)
         missing = len(self.x_shape) - used
         if missing < 0:
-            raise ShapeError(
+            raise OutOfRangeError(
                 f"{used} indices for an array of {len(self.x_shape)} axes (shape {self.x_shape}){at_user_line()}"
             )
         where = [k for k, i in enumerate(items) if i is Ellipsis]
@@ -162,7 +162,7 @@ class Plan:
     def _take_mask(self, mask: Array, axis: int) -> int:
         after = axis + mask.ndim
         if mask.shape != self.x_shape[axis:after]:
-            raise ShapeError(
+            raise OutOfRangeError(
                 f"a boolean index of shape {mask.shape} for axes {axis} to {after - 1} of shape {self.x_shape}: they "
                 f"must be equal{at_user_line()}"
             )
@@ -264,10 +264,10 @@ def _width(item: Any) -> int:
     return item.ndim if isinstance(item, Array) and item.dtype.kind == "b" else 1
 
 
-def out_of_range(index: int, axis: int, shape: Shape) -> ShapeError:
+def out_of_range(index: int, axis: int, shape: Shape) -> OutOfRangeError:
     d = shape[axis]
     valid = f"{-d} to {d - 1}" if d else "none"
-    return ShapeError(
+    return OutOfRangeError(
         f"index {index} is out of range for axis {axis}, which has length {d} (shape {shape}); valid: {valid}"
         + at_user_line()
     )

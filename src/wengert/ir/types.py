@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from wengert.errors import DTypeError, ShapeError
+from wengert.errors import DTypeError, OutOfRangeError, ShapeError
 from wengert.source import at_user_line
 
 Shape = tuple[int, ...]
@@ -171,7 +171,7 @@ def normalize_axis(axis: int, ndim: int, what: str) -> int:
     if not isinstance(axis, (int, np.integer)) or isinstance(axis, bool):
         raise ShapeError(f"{what}: an axis is an integer, got {axis!r}{at_user_line()}")
     if not -ndim <= axis < ndim:
-        raise ShapeError(f"{what}: axis {axis} does not exist in an array of {ndim} dimensions{at_user_line()}")
+        raise OutOfRangeError(f"{what}: axis {axis} does not exist in an array of {ndim} dimensions{at_user_line()}")
     return int(axis) % ndim
 
 

@@ -18,9 +18,17 @@ def _smooth(name: str, ufunc: Any, factor: Any, doc: str, bounded: bool = False,
 LN2 = 0.6931471805599453
 LN10 = 2.302585092994046
 
+
+def _expm1(x: Any) -> Any:
+    if x.dtype.kind == "f":
+        return np.expm1(x)
+    special = ~np.isfinite(x) | (x == 0)  # where NumPy's complex expm1 departs from the standard
+    return np.where(special, np.exp(x) - x.dtype.type(1), np.expm1(x)) if np.any(special) else np.expm1(x)
+
+
 exp = _smooth("exp", np.exp, lambda y, x: y, "`eˣ`.")
 exp2 = _smooth("exp2", np.exp2, lambda y, x: y * LN2, "`2ˣ`.", takes="f")
-expm1 = _smooth("expm1", np.expm1, lambda y, x: y + 1, "`eˣ - 1`, exact near 0.")
+expm1 = _smooth("expm1", _expm1, lambda y, x: y + 1, "`eˣ - 1`, exact near 0.")
 log = _smooth("log", np.log, lambda y, x: 1 / x, "The natural logarithm.")
 log1p = _smooth("log1p", np.log1p, lambda y, x: 1 / (1 + x), "`log(1 + x)`, exact near 0.")
 log2 = _smooth("log2", np.log2, lambda y, x: 1 / (x * LN2), "The logarithm to base 2.")
