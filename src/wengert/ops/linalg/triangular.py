@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from wengert.ir.array import Array
 from wengert.ir.maps import Linear, Map
 from wengert.ir.primitive import Params
@@ -21,22 +19,19 @@ def substitute(a: Any, b: Any, is_lower: bool, unit: bool) -> Any:
 
     A zero on the diagonal divides: the result is infinite or NaN there, as in BLAS.
     """
-    n = a.shape[-1]
-    out = b.copy()
-    x = out
-    if not is_lower:  # with rows and columns in reverse order an upper triangle is a lower one
-        a, x = a[..., ::-1, ::-1], x[..., ::-1, :]
-    a = np.ascontiguousarray(a)
-    for start in range(0, n, BLOCK):
-        stop = min(start + BLOCK, n)
-        if start:
-            x[..., start:stop, :] -= a[..., start:stop, :start] @ x[..., :start, :]
-        for i in range(start, stop):
-            if i > start:
-                x[..., i : i + 1, :] -= a[..., i : i + 1, start:i] @ x[..., start:i, :]
+    n, x = a.shape[-1], b.copy()
+    blocks = [range(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
+    for block in blocks if is_lower else reversed(blocks):
+        rows, done = slice(block.start, block.stop), slice(0, block.start) if is_lower else slice(block.stop, n)
+        if done.start < done.stop:
+            x[..., rows, :] -= a[..., rows, done] @ x[..., done, :]
+        for i in block if is_lower else reversed(block):
+            done = slice(block.start, i) if is_lower else slice(i + 1, block.stop)
+            if done.start < done.stop:
+                x[..., i : i + 1, :] -= a[..., i : i + 1, done] @ x[..., done, :]
             if not unit:
                 x[..., i, :] /= a[..., i, i, None]
-    return out
+    return x
 
 
 class TriangularSolve(MatrixPrimitive):
