@@ -48,6 +48,8 @@ class DotGeneral(Primitive):
             not bx and x.ndim == 2 and y.ndim == 2 and len(cx) == 1
         ):  # plain matrices: no copies, BLAS takes either layout
             return np.matmul(x if cx == (1,) else x.T, y if cy == (0,) else y.T)
+        if any(x.shape[i] != y.shape[j] for i, j in zip(bx + cx, by + cy, strict=True)):
+            raise ValueError("paired axes differ")  # where there is no element NumPy would not notice
         fx = tuple(i for i in range(x.ndim) if i not in bx + cx)
         fy = tuple(i for i in range(y.ndim) if i not in by + cy)
         shape = tuple(x.shape[i] for i in bx + fx) + tuple(y.shape[i] for i in fy)
