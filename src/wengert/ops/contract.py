@@ -57,7 +57,8 @@ class DotGeneral(Primitive):
         k = int(np.prod([x.shape[i] for i in cx], dtype=int))
         left = x.transpose(bx + fx + cx).reshape(*lead, int(np.prod([x.shape[i] for i in fx], dtype=int)), k)
         right = y.transpose(by + cy + fy).reshape(*lead, k, int(np.prod([y.shape[i] for i in fy], dtype=int)))
-        return np.matmul(left, right).reshape(shape)
+        product = np.matmul if cx else np.multiply  # an outer product sums nothing: -0 stays -0
+        return product(left, right).reshape(shape)
 
     def partial(self, i: int, values: Sequence[Array], out: Array, params: Params) -> Map | None:
         return Linear(self, i, values, params) if out.dtype.kind in "fc" else None
