@@ -44,7 +44,7 @@ class ComputationGraph:
         self._by_name: dict[str, GraphNode] = {}
         for n in nodes:
             for name in (n.name, *n.aliases):
-                if not n.is_number:
+                if not n.is_number or name != n.term:
                     self._by_name.setdefault(name, n)
         self._known_maps: Maps | None = None
 

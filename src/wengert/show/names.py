@@ -110,15 +110,14 @@ def parameter_names(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[s
         parameters = list(inspect.signature(f).parameters.values())
     except (TypeError, ValueError):
         parameters = []
+    rest = next((i for i, p in enumerate(parameters) if p.kind is p.VAR_POSITIONAL), None)
+    plain = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     named: list[tuple[str, Any]] = []
     for i, value in enumerate(args):
-        p = parameters[min(i, len(parameters) - 1)] if parameters else None
-        if p is not None and p.kind is p.VAR_POSITIONAL:
-            named.append((f"{p.name}[{i - parameters.index(p)}]", value))
-        elif p is not None and i < len(parameters) and p.kind is not p.KEYWORD_ONLY:
-            named.append((p.name, value))
+        if i < len(plain):
+            named.append((plain[i], value))
         else:
-            named.append((f"arg{i}", value))
+            named.append((f"arg{i}" if rest is None else f"{parameters[rest].name}[{i - rest}]", value))
     return named
 
 

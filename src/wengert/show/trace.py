@@ -191,6 +191,7 @@ class _Builder:
         for n, name in zip(self.nodes, inputs, strict=False):
             self._give(n, name)
         final, earlier = watched.found()
+        at_end = dict(final)
         for name, a in final:
             if (held := self._known(a)) is not None:
                 self._give(held, name)
@@ -198,6 +199,9 @@ class _Builder:
             made = [m for m in map(self._known, arrays) if m is not None and m.kind != "input"]
             for i, m in enumerate(made, 1):
                 self._give(m, f"{name}.{i}")
+            last = self._known(at_end[name])
+            if last is not None and not last.name:  # an input has the plain name
+                self._give(last, f"{name}.{len(made) + 1}")
         own = self.recorded.name if self.recorded.name.isidentifier() else ""
         for n, path in zip(outputs, paths, strict=True):
             for stem in (own, "out", "output"):
