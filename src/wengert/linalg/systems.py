@@ -145,7 +145,7 @@ def lstsq(x1: Any, x2: Any, /, *, rtol: Any = None) -> LeastSquares:
         ShapeError: the shapes do not fit.
 
     Example:
-        >>> wg.linalg.lstsq([[1.0], [1.0]], [1.0, 3.0]).x
+        >>> wg.linalg.lstsq([[2.0], [0.0]], [4.0, 1.0]).x
         Array([2.], dtype=float32)
     """
     a, b = floating("lstsq", x1, x2)
