@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.errors import AbstractValueError, ArgumentError, DTypeError, OutOfRangeError, ShapeError, WengertError
+from wengert.errors import AbstractValueError, ArgumentError, DTypeError, OutOfRangeError, WengertError
 from wengert.ir.array import Array, WeakArray, concrete
 from wengert.ir.primitive import watchers
 from wengert.ir.source import at_user_line
@@ -182,20 +182,23 @@ class Plan:
 
     def get(self, x: Array) -> Array:
         x = self._sliced(x)
+        if not self.arrays:
+            return reshape(x, self.shape)
+        whole = [k for k in range(x.ndim) if k not in self.single]
+        x = reshape(x, tuple(x.shape[k] for k in whole))
         lead = [a for axis, a in self.arrays if axis is not None]
-        axes = tuple(axis for axis, _ in self.arrays if axis is not None)
-        rest = [k for k in range(x.ndim) if k not in axes]
+        axes = tuple(whole.index(axis) for axis, _ in self.arrays if axis is not None)
         if axes:
             if broadcast_shapes([a.shape for a in lead]) != self.lead:  # a condition of no axes stretches the others
                 lead[0] = broadcast_to(lead[0], self.lead)
             x = gather(x, lead, axes, self.unique)
-        elif self.arrays:
+        else:
             x = broadcast_to(reshape(x, (*(1,) * len(self.lead), *x.shape)), (*self.lead, *x.shape))
         n = len(self.lead)
+        rest = [k for i, k in enumerate(whole) if i not in axes]
         order: list[int] = []
         for part in self.layout:
             order += range(n) if part == "lead" else () if part is None else (n + rest.index(part),)
-        order += [n + rest.index(k) for k in rest if k in self.single]
         return reshape(permute(x, tuple(order)), self.shape)
 
     def _sliced(self, x: Array) -> Array:
@@ -282,17 +285,9 @@ def check_range(positions: Array, axis: int, shape: Shape) -> None:
             raise out_of_range(high if high >= d else low, axis, shape)
 
 
-def _setitem(x: Array, index: Any, value: Any) -> None:
-    raise ArgumentError(
-        f"arrays do not change: x[i] = v makes a changed copy when written x = x.at[i].set(v), and x[i] += v as x = "
-        f"x.at[i].add(v){at_user_line()}"
-    )
-
-
 def install() -> None:
     """Attach indexing to `Array`."""
     Array.__getitem__ = getitem  # type: ignore[attr-defined]
-    Array.__setitem__ = _setitem  # type: ignore[attr-defined]
 
 
 install()

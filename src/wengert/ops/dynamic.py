@@ -42,6 +42,8 @@ def _check(name: str, x: ArrayType, starts: Sequence[ArrayType], sizes: Shape) -
 def _window(shape: Shape, starts: Sequence[Any], sizes: Shape) -> tuple[slice, ...]:
     window = []
     for d, start, n in zip(shape, starts, sizes, strict=True):
+        if start.dtype.kind not in "iu":
+            raise TypeError("a start is an integer")
         s = int(start)
         first = min(max(s + d if s < 0 else s, 0), d - n)
         window.append(slice(first, first + n))
