@@ -3,6 +3,8 @@
 import copy
 import doctest
 import importlib
+import itertools
+import math
 import operator
 import pickle
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 
 import wengert as wg
+from wengert.array.contraction_path import contraction_path
 from wengert.errors import AbstractValueError, ArgumentError, DTypeError, ShapeError
 
 rng = np.random.default_rng(2024)
@@ -17,8 +20,8 @@ X = rng.normal(size=(3, 4))
 V = rng.normal(size=4)
 C = rng.normal(size=(3, 4)) + 1j * rng.normal(size=(3, 4))
 MODULES = (
-    "creation", "cumulative", "dtypes", "einsum", "elementwise", "info", "manipulation", "products", "reductions",
-    "searching", "sets",
+    "contraction_path", "creation", "cumulative", "dtypes", "einsum", "elementwise", "info", "manipulation", "products",
+    "reductions", "searching", "sets",
 )  # fmt: skip
 
 
@@ -149,8 +152,9 @@ def test_derivative_passes_through_unique_values():
 
 SPECS = (
     "ij,jk->ik", "ij,jk", "ij,ij->", "ii->i", "ii", "iij->j", "ij->ji", "ij->", "i,j->ij", "bij,bjk->bik",
-    "...ij,...jk->...ik", "...i->...", "i...,i...->...", "ij,jk,kl->il", "ij,jk,kl,lm->im", "ijk,jil->kl", "abc,cd,bd->a", "i,i,i->i",
-    "ab,cd->", "ab,b,c->ca", "iji->j", "ijij->ij", "bhqd,bhkd->bhqk", "a,b,c,d,e->ace", "ij,kj->ijk",
+    "...ij,...jk->...ik", "...i->...", "i...,i...->...", "ij,jk,kl->il", "ij,jk,kl,lm->im", "ijk,jil->kl",
+    "abc,cd,bd->a", "i,i,i->i", "ab,cd->", "ab,b,c->ca", "iji->j", "ijij->ij", "bhqd,bhkd->bhqk",
+    "a,b,c,d,e->ace", "ij,kj->ijk",
 )  # fmt: skip
 LENGTHS = dict(zip("abcdefghijklmqk", (2, 3, 4, 5, 2, 3, 2, 2, 3, 4, 2, 3, 2, 3, 5), strict=True)) | {"l": 3}
 
@@ -193,17 +197,44 @@ def test_einsum_takes_other_forms():
 
 def test_einsum_takes_the_cheap_order():
     # (x y) z costs n³, x (y z) costs n²: the path must start with the vector
-    from wengert.array.einsum import _path
-
     sizes = dict.fromkeys("ijk", 100)
     terms = [frozenset("ij"), frozenset("jk"), frozenset("k")]
-    assert _path(terms, frozenset("i"), sizes)[0] == (1, 2)
+    assert contraction_path(terms, frozenset("i"), sizes)[0] == (1, 2)
     chain = [frozenset((k, k + 1)) for k in range(12)]
     sizes = {k: 2 + k % 3 for k in range(13)}
-    assert len(_path(chain, frozenset((0, 12)), sizes)) == 11  # beyond the exact search
+    assert len(contraction_path(chain, frozenset((0, 12)), sizes)) == 11  # beyond the exact search
     xs = [rng.normal(size=(2 + k % 3, 2 + (k + 1) % 3)) for k in range(12)]
     args = [v for k, x in enumerate(xs) for v in (x, [k, k + 1])]
     close(wg.einsum(*args, [0, 12]), np.linalg.multi_dot(xs), 1e-10)
+
+
+def work(terms, output, sizes, path):
+    """The multiplications of a path, counted by doing as it says."""
+    left, total = list(terms), 0
+    for i, j in path:
+        others = output.union(*(t for k, t in enumerate(left) if k not in (i, j)))
+        both = left[i] | left[j]
+        total += math.prod(sizes[c] for c in both)
+        left = [t for k, t in enumerate(left) if k not in (i, j)] + [both & others]
+    return total
+
+
+def every_path(n):
+    if n == 1:
+        yield ()
+    for i, j in itertools.combinations(range(n), 2):
+        for rest in every_path(n - 1):
+            yield ((i, j), *rest)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_order_is_cheaper_than_the_path(seed):
+    random = np.random.default_rng(seed)
+    terms = [frozenset(random.choice(list("abcdef"), size=random.integers(1, 4), replace=False)) for _ in range(5)]
+    sizes = {c: int(random.integers(1, 20)) for c in "abcdef"}
+    output = frozenset(c for c in frozenset().union(*terms) if random.uniform() < 0.3)
+    least = min(work(terms, output, sizes, path) for path in every_path(5))
+    assert work(terms, output, sizes, contraction_path(terms, output, sizes)) == least
 
 
 @pytest.mark.parametrize(
@@ -281,11 +312,11 @@ def test_shapes_that_depend_on_numbers_need_numbers(function):
     ("value", "dtype"),
     [
         (2.0, "float32"), (2, "int64"), (True, "bool"), (2j, "complex64"), ([1.0], "float32"), ([1], "int64"),
-        ([], "float32"), ([[True], [False]], "bool"), ([1, 2.5], "float32"), ([True, 2], "int64"), ([1j, 2], "complex64"),
-        (np.float64(1), "float64"), (np.ones(2), "float64"), (np.ones(2, ">f8"), "float64"),
-        ([np.float64(1), 2], "float64"),
-        ([np.float32(1), 2.5], "float32"), ([np.int8(1), 2], "int8"), ([np.int8(1), 2.5], "float32"),
-        ([2**63], "uint64"), (memoryview(b"ab"), "uint8"), (np.float16(1), "float16"),
+        ([], "float32"), ([[True], [False]], "bool"), ([1, 2.5], "float32"), ([True, 2], "int64"),
+        ([1j, 2], "complex64"), (np.float64(1), "float64"), (np.ones(2), "float64"),
+        (np.ones(2, ">f8"), "float64"), ([np.float64(1), 2], "float64"), ([np.float32(1), 2.5], "float32"),
+        ([np.int8(1), 2], "int8"), ([np.int8(1), 2.5], "float32"), ([2**63], "uint64"), (memoryview(b"ab"),
+        (np.float16(1), "float16"),
     ],
 )  # fmt: skip
 def test_types_of_new_arrays(value, dtype):

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence, Set
 from functools import lru_cache
-from itertools import combinations
 from typing import Any
 
+from wengert.array.contraction_path import Label, contraction_path
 from wengert.errors import ArgumentError, ShapeError
 from wengert.ir.array import Array
+from wengert.ir.primitive import Primitive
 from wengert.ir.source import at_user_line
+from wengert.ir.types import ArrayType, Shape, float32
 from wengert.ops.arithmetic import multiply
-from wengert.ops.contract import dot_general
+from wengert.ops.contract import dot_general_p
 from wengert.ops.promote import as_array, promote
 from wengert.ops.reduce import sum_p
-from wengert.ops.shape import permute, reshape, slice_p
+from wengert.ops.shape import permute_p, reshape_p, slice_p
 
-Label = Hashable
 Labels = tuple[Label, ...]
-EXACT = 8  # operands up to which every order is considered
+Step = tuple[Primitive, dict[str, Any]]
+Pair = tuple[int, int, tuple[Step, ...], tuple[Step, ...], dict[str, Any] | None]
+Plan = tuple[tuple[tuple[Step, ...], ...], tuple[Pair, ...], tuple[Step, ...]]
 
 
 def einsum(subscripts: Any, /, *operands: Any) -> Array:
@@ -45,10 +47,10 @@ def einsum(subscripts: Any, /, *operands: Any) -> Array:
     """
     if isinstance(subscripts, str):
         arrays = promote("einsum", operands) if operands else []
-        inputs, output = _read(subscripts, tuple(a.ndim for a in arrays))
+        inputs, output = _read(subscripts, tuple([len(a.shape) for a in arrays]))
     else:
         arrays, inputs, output = _interleaved((subscripts, *operands))
-    return _contract(arrays, *_plan(inputs, output, tuple(a.shape for a in arrays)))
+    return _contract(arrays, _plan(inputs, output, tuple([a.shape for a in arrays])))
 
 
 @lru_cache(maxsize=1024)
@@ -108,10 +110,52 @@ def _interleaved(parts: Sequence[Any]) -> tuple[list[Array], tuple[Labels, ...],
     return arrays, inputs, output
 
 
+class _Term:
+    """An operand while the plan is made: its labels and shape, and the steps that bring it there."""
+
+    def __init__(self, labels: Labels, shape: Shape):
+        self.labels, self.shape = labels, shape
+        self.steps: list[Step] = []
+
+    def do(self, primitive: Primitive, labels: Labels, **params: Any) -> None:
+        self.shape = primitive.type(ArrayType(self.shape, float32), **params).shape
+        self.labels = labels
+        self.steps.append((primitive, params))
+
+    def drain(self) -> tuple[Step, ...]:
+        steps, self.steps = tuple(self.steps), []
+        return steps
+
+    def diagonal(self, label: Label) -> None:
+        """Of the first two axes of this label, the elements at equal places."""
+        i, j = [k for k, c in enumerate(self.labels) if c == label][:2]
+        rest = [k for k in range(len(self.labels)) if k not in (i, j)]
+        labels = (*(self.labels[k] for k in rest), label)
+        self.do(permute_p, (*labels, label), axes=(*rest, i, j))
+        *lead, m, n = self.shape
+        self.do(reshape_p, labels, shape=(*lead, m * n))
+        if m == n != 1:  # the diagonal of n × n is every (n+1)-th element; if one length is 1, it stretches
+            ones = (1,) * len(lead)
+            self.do(slice_p, labels, start=(0,) * len(self.shape), stop=self.shape, step=(*ones, n + 1))
+
+    def sum_out(self, needed: Set[Label]) -> None:
+        axes = tuple(k for k, c in enumerate(self.labels) if c not in needed)
+        if axes:
+            self.do(sum_p, tuple(c for c in self.labels if c in needed), axes=axes)
+
+    def align(self, target: Labels) -> None:
+        """Axes in the order of `target`, of length 1 where there is none."""
+        order = tuple(sorted(range(len(self.labels)), key=lambda k: target.index(self.labels[k])))
+        labels = tuple(self.labels[k] for k in order)
+        if labels != self.labels:
+            self.do(permute_p, labels, axes=order)
+        lengths = dict(zip(labels, self.shape, strict=True))
+        if labels != target:
+            self.do(reshape_p, target, shape=tuple(lengths.get(c, 1) for c in target))
+
+
 @lru_cache(maxsize=1024)
-def _plan(
-    inputs: tuple[Labels, ...], output: Labels, shapes: tuple[tuple[int, ...], ...]
-) -> tuple[tuple[Labels, ...], Labels, dict[Label, int], tuple[tuple[int, int], ...]]:
+def _plan(inputs: tuple[Labels, ...], output: Labels, shapes: tuple[Shape, ...]) -> Plan:
     sizes: dict[Label, int] = {}
     for labels, shape in zip(inputs, shapes, strict=True):
         for label, d in zip(labels, shape, strict=True):
@@ -126,157 +170,56 @@ def _plan(
         if label not in sizes or output.count(label) > 1:
             why = "stands twice in the result" if label in sizes else "of the result is in no operand"
             raise ArgumentError(f"einsum: the axis {label!r} {why}{at_user_line()}")
-    sets = [
-        frozenset(c for c, d in zip(labels, shape, strict=True) if d == sizes[c])
-        for labels, shape in zip(inputs, shapes, strict=True)
-    ]
-    return inputs, output, sizes, _path(sets, frozenset(output), sizes)
-
-
-def _volume(labels: frozenset[Label], sizes: dict[Label, int]) -> int:
-    return math.prod(sizes[c] for c in labels)
-
-
-def _path(
-    terms: list[frozenset[Label]], output: frozenset[Label], sizes: dict[Label, int]
-) -> tuple[tuple[int, int], ...]:
-    """Which operands to multiply, step by step; the product of a pair is appended to the list of what is left."""
-    if len(terms) <= 2:
-        return ((0, 1),) if len(terms) == 2 else ()
-    return _exact(terms, output, sizes) if len(terms) <= EXACT else _greedy(terms, output, sizes)
-
-
-def _exact(
-    terms: list[frozenset[Label]], output: frozenset[Label], sizes: dict[Label, int]
-) -> tuple[tuple[int, int], ...]:
-    """The order with the fewest multiplications, by dynamic programming over sets of operands."""
-    n = len(terms)
-    everything = (1 << n) - 1
-
-    def kept(members: int) -> frozenset[Label]:
-        inside = frozenset().union(*(terms[i] for i in range(n) if members >> i & 1))
-        outside = output.union(*(terms[i] for i in range(n) if not members >> i & 1))
-        return inside & outside
-
-    labels = {members: kept(members) for members in range(1, everything + 1)}
-    best: dict[int, tuple[int, Any]] = {1 << i: (0, i) for i in range(n)}
-    for size in range(2, n + 1):
-        for chosen in combinations(range(n), size):
-            members = sum(1 << i for i in chosen)
-            first = 1 << chosen[0]
-            part = (members - 1) & members
-            found: tuple[int, Any] | None = None
-            while part:
-                if part & first:
-                    rest = members ^ part
-                    cost = best[part][0] + best[rest][0] + _volume(labels[part] | labels[rest], sizes)
-                    if found is None or cost < found[0]:
-                        found = cost, (best[part][1], best[rest][1])
-                part = (part - 1) & members
-            assert found is not None
-            best[members] = found
-    left: list[Any] = list(range(n))
-    path: list[tuple[int, int]] = []
-
-    def walk(node: Any) -> Any:
-        if isinstance(node, int):
-            return node
-        i, j = sorted(left.index(walk(child)) for child in node)
-        del left[j], left[i]
-        left.append(node)
-        path.append((i, j))
-        return node
-
-    walk(best[everything][1])
-    return tuple(path)
-
-
-def _greedy(
-    terms: list[frozenset[Label]], output: frozenset[Label], sizes: dict[Label, int]
-) -> tuple[tuple[int, int], ...]:
-    """At each step the pair whose product saves most memory; among equals the one with the fewest multiplications."""
-    left = list(terms)
-    path = []
-    while len(left) > 1:
-        choices = []
-        for i, j in combinations(range(len(left)), 2):
-            others = output.union(*(t for k, t in enumerate(left) if k not in (i, j)))
-            both = left[i] | left[j]
-            result = both & others
-            grown = _volume(result, sizes) - _volume(left[i], sizes) - _volume(left[j], sizes)
-            choices.append((grown, _volume(both, sizes), i, j, result))
-        _, _, i, j, result = min(choices, key=lambda c: c[:4])
-        del left[j], left[i]
-        left.append(result)
-        path.append((i, j))
-    return tuple(path)
-
-
-def _contract(
-    arrays: Sequence[Array],
-    inputs: tuple[Labels, ...],
-    output: Labels,
-    sizes: dict[Label, int],
-    path: tuple[tuple[int, int], ...],
-) -> Array:
-    terms = [_tidy(x, labels, sizes) for x, labels in zip(arrays, inputs, strict=True)]
-    for k, (x, labels) in enumerate(terms):
-        needed = set(output).union(*(t[1] for i, t in enumerate(terms) if i != k))
-        terms[k] = _summed(x, labels, needed)
-    for i, j in path:
-        a, b = terms[i], terms[j]
+    terms = [_Term(labels, shape) for labels, shape in zip(inputs, shapes, strict=True)]
+    for t in terms:
+        for label in set(t.labels):
+            while t.labels.count(label) > 1:
+                t.diagonal(label)
+        kept = tuple(c for c, d in zip(t.labels, t.shape, strict=True) if d == sizes[c])
+        if kept != t.labels:  # without axes of length 1 that others stretch
+            t.do(reshape_p, kept, shape=tuple(sizes[c] for c in kept))
+    for k, t in enumerate(terms):
+        t.sum_out(set(output).union(*(o.labels for i, o in enumerate(terms) if i != k)))
+    prepare = tuple(t.drain() for t in terms)
+    pairs = []
+    for i, j in contraction_path([frozenset(t.labels) for t in terms], frozenset(output), sizes):
+        x, y = terms[i], terms[j]
         del terms[j], terms[i]
-        needed = set(output).union(*(t[1] for t in terms))
-        terms.append(_pair(*a, *b, needed))
-    ((x, labels),) = terms
-    return permute(x, tuple(labels.index(c) for c in output))
+        params, labels = _pair(x, y, set(output).union(*(t.labels for t in terms)))
+        pairs.append((i, j, x.drain(), y.drain(), params))
+        terms.append(_Term(labels, tuple(sizes[c] for c in labels)))
+    (last,) = terms
+    last.align(output)
+    return prepare, tuple(pairs), last.drain()
 
 
-def _tidy(x: Array, labels: Labels, sizes: dict[Label, int]) -> tuple[Array, Labels]:
-    """Without repeated labels (the diagonal is taken) and without axes of length 1 that others stretch."""
-    while len(set(labels)) < len(labels):
-        label = next(c for c in labels if labels.count(c) > 1)
-        i, j = [k for k, c in enumerate(labels) if c == label][:2]
-        rest = [k for k in range(x.ndim) if k not in (i, j)]
-        d = max(x.shape[i], x.shape[j])
-        x, labels = permute(x, (*rest, i, j)), (*(labels[k] for k in rest), label)
-        if x.shape[-1] != x.shape[-2]:  # one of the two has length 1 and stretches
-            x = reshape(x, (*x.shape[:-2], d))
-        else:  # the diagonal of n × n is every (n+1)-th element
-            lead = x.shape[:-2]
-            x = reshape(x, (*lead, d * d))
-            n = len(lead)
-            x = slice_p.bind(x, start=(0,) * (n + 1), stop=x.shape, step=(*(1,) * n, d + 1))
-    gone = [k for k, c in enumerate(labels) if x.shape[k] == 1 and sizes[c] != 1]
-    if gone:
-        x = reshape(x, tuple(d for k, d in enumerate(x.shape) if k not in gone))
-        labels = tuple(c for k, c in enumerate(labels) if k not in gone)
-    return x, labels
-
-
-def _summed(x: Array, labels: Labels, needed: set[Label]) -> tuple[Array, Labels]:
-    axes = tuple(k for k, c in enumerate(labels) if c not in needed)
-    if not axes:
-        return x, labels
-    return sum_p.bind(x, axes=axes), tuple(c for c in labels if c in needed)
-
-
-def _pair(x: Array, a: Labels, y: Array, b: Labels, needed: set[Label]) -> tuple[Array, Labels]:
+def _pair(x: _Term, y: _Term, needed: Set[Label]) -> tuple[dict[str, Any] | None, Labels]:
+    """How to multiply two terms: the parameters of `dot_general`, or None where broadcasting does it."""
+    a, b = x.labels, y.labels
     summed = [c for c in a if c in b and c not in needed]
-    if not summed:  # a product without a sum: broadcasting does it
+    if not summed:
         labels = (*a, *(c for c in b if c not in a))
-        return multiply(_aligned(x, a, labels), _aligned(y, b, labels)), labels
+        x.align(labels)
+        y.align(labels)
+        return None, labels
     both = [c for c in a if c in b and c in needed]
     shared = {*both, *summed}
     labels = (*both, *(c for c in a if c not in shared), *(c for c in b if c not in shared))
-    batch = tuple(a.index(c) for c in both), tuple(b.index(c) for c in both)
-    pairs = tuple(a.index(c) for c in summed), tuple(b.index(c) for c in summed)
-    return dot_general(x, y, batch, pairs), labels
+    batch = tuple(map(a.index, both)), tuple(map(b.index, both))
+    return {"batch": batch, "contract": (tuple(map(a.index, summed)), tuple(map(b.index, summed)))}, labels
 
 
-def _aligned(x: Array, labels: Labels, target: Labels) -> Array:
-    """`x` with axes in the order of `target`, of length 1 where it has none."""
-    order = sorted(range(len(labels)), key=lambda k: target.index(labels[k]))
-    x = permute(x, tuple(order))
-    have = iter(x.shape)
-    return reshape(x, tuple(next(have) if c in labels else 1 for c in target))
+def _run(x: Array, steps: tuple[Step, ...]) -> Array:
+    for primitive, params in steps:
+        x = primitive.bind(x, **params)
+    return x
+
+
+def _contract(arrays: Sequence[Array], plan: Plan) -> Array:
+    prepare, pairs, finish = plan
+    terms = [_run(x, steps) for x, steps in zip(arrays, prepare, strict=True)]
+    for i, j, left, right, params in pairs:
+        x, y = _run(terms[i], left), _run(terms[j], right)
+        del terms[j], terms[i]
+        terms.append(multiply.bind(x, y) if params is None else dot_general_p.bind(x, y, **params))
+    return _run(terms[0], finish)
