@@ -315,8 +315,8 @@ def test_shapes_that_depend_on_numbers_need_numbers(function):
         ([], "float32"), ([[True], [False]], "bool"), ([1, 2.5], "float32"), ([True, 2], "int64"),
         ([1j, 2], "complex64"), (np.float64(1), "float64"), (np.ones(2), "float64"),
         (np.ones(2, ">f8"), "float64"), ([np.float64(1), 2], "float64"), ([np.float32(1), 2.5], "float32"),
-        ([np.int8(1), 2], "int8"), ([np.int8(1), 2.5], "float32"), ([2**63], "uint64"), (memoryview(b"ab"),
-        (np.float16(1), "float16"),
+        ([np.int8(1), 2], "int8"), ([np.int8(1), 2.5], "float32"), ([2**63], "uint64"),
+        (memoryview(b"ab"), "uint8"), (np.float16(1), "float16"),
     ],
 )  # fmt: skip
 def test_types_of_new_arrays(value, dtype):
