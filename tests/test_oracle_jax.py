@@ -42,37 +42,60 @@ ELEMENTWISE = {
     "log2": jnp.log2, "logaddexp": jnp.logaddexp, "logical_and": jnp.logical_and, "logical_not": jnp.logical_not,
     "logical_or": jnp.logical_or, "logical_xor": jnp.logical_xor, "logistic": lax.logistic, "maximum": lax.max,
     "minimum": lax.min, "multiply": lax.mul, "negative": lax.neg, "nextafter": lax.nextafter, "not_equal": lax.ne,
-    "population_count": lax.population_count, "positive": jnp.positive, "power": lax.pow, "real": lax.real,
+    "population_count": lax.population_count, "positive": jnp.positive, "power": jnp.power, "real": lax.real,
     "reciprocal": jnp.reciprocal, "remainder": jnp.remainder, "right_shift": lax.shift_right_arithmetic,
     "round": jnp.round, "rsqrt": lax.rsqrt, "select": jnp.where, "sign": jnp.sign, "signbit": jnp.signbit,
     "sin": lax.sin, "sinh": lax.sinh, "softplus": jax.nn.softplus, "sqrt": lax.sqrt, "square": lax.square,
     "subtract": lax.sub, "tan": lax.tan, "tanh": lax.tanh, "trunc": jnp.trunc,
 }  # fmt: skip
 
+
+def from_lower(x: Any) -> Any:
+    """The Hermitian matrix with this lower triangle, which is all that our cholesky reads."""
+    below = jnp.tril(x, -1)
+    return below + below.mT.conj() + jnp.eye(x.shape[-1]) * x.real
+
+
 STRUCTURED: dict[str, Callable[..., Any]] = {
     "all": lambda x, axes: jnp.all(x, axis=axes),
     "any": lambda x, axes: jnp.any(x, axis=axes),
     "argmax": lambda x, axes: jnp.argmax(x, axis=axes[0]),
     "argmin": lambda x, axes: jnp.argmin(x, axis=axes[0]),
-    "broadcast_to": jnp.broadcast_to,
+    "argsort": lambda x, axis, descending: jnp.argsort(x, axis=axis, stable=True, descending=descending),
+    "broadcast_to": lambda x, shape: jnp.broadcast_to(x, shape=shape),
+    "cholesky": lambda x: jnp.linalg.cholesky(from_lower(x), symmetrize_input=False),
     "concat": lambda *xs, axis: lax.concatenate(xs, axis),
     "convert": lambda x, dtype, weak: lax.convert_element_type(x, dtype),
+    "cumulative_max": lambda x, axis, reverse: lax.cummax(x, axis=axis, reverse=reverse),
+    "cumulative_min": lambda x, axis, reverse: lax.cummin(x, axis=axis, reverse=reverse),
+    "cumulative_prod": lambda x, axis, reverse: lax.cumprod(x, axis=axis, reverse=reverse),
+    "cumulative_sum": lambda x, axis, reverse: lax.cumsum(x, axis=axis, reverse=reverse),
+    "cumulative_logsumexp": lambda x, axis, reverse: lax.cumlogsumexp(x, axis=axis, reverse=reverse),
+    "det": jnp.linalg.det,
     "dot_general": lambda x, y, batch, contract: lax.dot_general(x, y, (contract, batch)),
-    "flip": lax.rev,
-    "integer_power": lax.integer_pow,
+    "dynamic_slice": lambda x, *starts, sizes: lax.dynamic_slice(x, starts, sizes),
+    "dynamic_update_slice": lambda x, y, *starts: lax.dynamic_update_slice(x, y, starts),
+    "flip": lambda x, axes: lax.rev(x, dimensions=axes),
+    "integer_power": lambda x, exponent: lax.integer_pow(x, y=exponent),
+    "inv": jnp.linalg.inv,
+    "logsumexp": lambda x, axes: jax.nn.logsumexp(x, axis=axes),
     "max": lambda x, axes: jnp.max(x, axis=axes),
     "min": lambda x, axes: jnp.min(x, axis=axes),
-    "pad": lax.pad,
-    "permute": lax.transpose,
+    "pad": lambda x, fill, padding: lax.pad(x, fill, padding_config=padding),
+    "permute": lambda x, axes: lax.transpose(x, permutation=axes),
     "prod": lambda x, axes: jnp.prod(x, axis=axes),
-    "reshape": lax.reshape,
-    "slice": lax.slice,
+    "reshape": lambda x, shape: lax.reshape(x, new_sizes=shape),
+    "slice": lambda x, start, stop, step: lax.slice(x, start_indices=start, limit_indices=stop, strides=step),
+    "sort": lambda x, axis, descending: jnp.sort(x, axis=axis, descending=descending),
     "sum": lambda x, axes: jnp.sum(x, axis=axes),
+    "svdvals": lambda x: jnp.linalg.svd(x, compute_uv=False),
 }
 
 # Where the two differ on purpose, or the oracle is not one.
 DIFFERENT = {
     ("sign", "c"): "the derivative of a complex sign is 0 in JAX; here it is that of x / |x|",
+    ("floor", "i"): "JAX makes a float of a whole integer",
+    ("ceil", "i"): "JAX makes a float of a whole integer",
     ("floor_divide", "f"): "JAX rounds the quotient, here is NumPy's floor_divide",
 }
 
