@@ -172,6 +172,9 @@ from wengert.array.special import sinc as sinc
 from wengert.array.special import xlog1py as xlog1py
 from wengert.array.special import xlogy as xlogy
 
+# namespaces
+from wengert import random as random
+
 # transformations
 from wengert.batch import vmap as vmap
 from wengert.control.associative import associative_scan as associative_scan
@@ -181,6 +184,7 @@ from wengert.control.cond import switch as switch
 from wengert.control.loops import fori_loop as fori_loop
 from wengert.control.loops import scan as scan
 from wengert.control.while_loop import while_loop as while_loop
+from wengert.debug import debug_nonfinite as debug_nonfinite
 from wengert.diff.custom import custom_jvp as custom_jvp
 from wengert.diff.custom import custom_vjp as custom_vjp
 from wengert.diff.custom import stop_gradient as stop_gradient

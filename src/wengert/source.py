@@ -5,6 +5,9 @@ from __future__ import annotations
 import linecache
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import CodeType, FrameType
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -51,8 +54,23 @@ def user_frame(depth: int = 1) -> FrameType | None:
     return frame
 
 
+_standing: ContextVar[Source | None] = ContextVar("_standing", default=None)
+
+
+@contextmanager
+def standing_at(source: Source | None) -> Iterator[None]:
+    """While a recorded step is run again: it belongs to the line that recorded it."""
+    token = _standing.set(source or _standing.get())
+    try:
+        yield
+    finally:
+        _standing.reset(token)
+
+
 def user_source() -> Source | None:
     """The user's line that is running now."""
+    if (standing := _standing.get()) is not None:
+        return standing
     frame = user_frame(2)
     return None if frame is None else Source(frame.f_code, frame.f_lasti)
 

@@ -10,6 +10,7 @@ from wengert.ir.array import Array
 from wengert.ir.graph import Graph, Node
 from wengert.ir.record import Staging, Tape
 from wengert.ir.types import ArrayType
+from wengert.ir.watch import step_watchers, watched
 from wengert.ops.arithmetic import add
 
 Cotangents = list[Array | None]
@@ -28,7 +29,8 @@ def pull(graph: Graph, cotangents: Sequence[Array | None], *, once: bool = False
             ct[out.index] = c if known is None else add.bind(known, c)  # type: ignore[attr-defined]
     for node in _backwards(graph.nodes, once):
         outs = node.outputs
-        if node.primitive.plain and node.differential is None:  # one output, one map an edge: the hot path
+        # one output, one map an edge, nobody looking on: the hot path
+        if node.primitive.plain and node.differential is None and not step_watchers:
             out = outs[0]
             c = ct[out.index]
             if c is None:
@@ -65,6 +67,15 @@ def _backwards(nodes: list[Node], once: bool) -> Iterator[Node]:
 
 def pull_node(node: Node, tape: Any, arriving: Sequence[Array | None]) -> list[tuple[Any, Array]]:
     """The cotangents that `node` sends to those of its inputs that are recorded."""
+    if step_watchers:
+        values = [a.data if a.trace is tape else a for a in node.inputs]
+        return watched(  # type: ignore[return-value]
+            "pull", node.primitive, values, arriving, node.source, lambda: _pull_node(node, tape, arriving)
+        )
+    return _pull_node(node, tape, arriving)
+
+
+def _pull_node(node: Node, tape: Any, arriving: Sequence[Array | None]) -> list[tuple[Any, Array]]:
     primitive, inputs = node.primitive, node.inputs
     result = []
     if node.differential is not None:

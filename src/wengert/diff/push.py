@@ -8,6 +8,8 @@ from typing import Any
 from wengert.ir.array import Array, Trace, Tracer
 from wengert.ir.graph import Graph, Node
 from wengert.ir.primitive import Params, Primitive
+from wengert.ir.source import Source, user_source
+from wengert.ir.watch import step_watchers, watched
 from wengert.ops.arithmetic import add
 
 Tangents = list[Array | None]
@@ -39,7 +41,9 @@ class Forward(Trace):
             out, out_tangents = primitive.forward(values, tangents, params)
         else:
             out = primitive.bind(*values, **params)
-            out_tangents = push_through(primitive, values, out if primitive.multiple else (out,), tangents, params)
+            outs = out if primitive.multiple else (out,)
+            source = user_source() if step_watchers else None
+            out_tangents = push_through(primitive, values, outs, tangents, params, source)
         if primitive.multiple:
             return tuple([o if t is None else Dual(self, o, t) for o, t in zip(out, out_tangents, strict=True)])
         return out if out_tangents[0] is None else Dual(self, out, out_tangents[0])
@@ -51,8 +55,23 @@ def push_through(
     outs: Sequence[Array],
     tangents: Sequence[Array | None],
     params: Params,
+    source: Source | None = None,
 ) -> Tangents:
-    """The tangents of the outputs of one step."""
+    """The tangents of the outputs of one step; `source` is its user line, where somebody wants to know."""
+    if step_watchers:
+        return watched(  # type: ignore[return-value]
+            "push", primitive, values, tangents, source, lambda: _push_through(primitive, values, outs, tangents, params)
+        )
+    return _push_through(primitive, values, outs, tangents, params)
+
+
+def _push_through(
+    primitive: Primitive,
+    values: Sequence[Array],
+    outs: Sequence[Array],
+    tangents: Sequence[Array | None],
+    params: Params,
+) -> Tangents:
     if primitive.jvp is not None:
         return list(primitive.jvp(values, outs, tangents, params))
     total: Array | None = None
@@ -86,4 +105,4 @@ def push_node(node: Node, tape: Any, arriving: Sequence[Array | None]) -> Tangen
     if not node.primitive.differentiable:
         return [None] * len(node.outputs)
     values = [a.data if a.trace is tape else a for a in node.inputs]
-    return push_through(node.primitive, values, [o.data for o in node.outputs], arriving, node.params)
+    return push_through(node.primitive, values, [o.data for o in node.outputs], arriving, node.params, node.source)

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from wengert.ir.array import Array, Trace, Tracer
-from wengert.ir.primitive import Params, Primitive
-from wengert.ir.source import Source
+from wengert.ir.primitive import Params, Primitive, watchers
+from wengert.ir.source import Source, standing_at
 from wengert.ir.types import ArrayType, Shape
 
 
@@ -168,7 +168,11 @@ def replay(graph: Graph, args: Sequence[Array]) -> list[Array]:
     """Apply every step of `graph` to arrays of whatever transformation is running."""
 
     def apply(node: Node, values: list[Array]) -> Sequence[Array]:
-        out = node.primitive.bind(*values, **node.params)
+        if watchers:
+            with standing_at(node.source):
+                out = node.primitive.bind(*values, **node.params)
+        else:
+            out = node.primitive.bind(*values, **node.params)
         return out if node.primitive.multiple else (out,)
 
     return interpret(graph, args, apply, lambda a: a)

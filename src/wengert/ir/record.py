@@ -14,6 +14,7 @@ from wengert.ir.graph import Graph, Node, NotedNode, Var
 from wengert.ir.primitive import Params, Primitive, out_type, watchers
 from wengert.ir.source import user_source
 from wengert.ir.types import ArrayType
+from wengert.ir.watch import step_watchers, watched_linearize
 
 
 class Recorder(Trace):
@@ -116,7 +117,12 @@ class Tape(Recorder):
         elif not primitive.differentiable:
             return primitive.bind(*values, **params)
         elif primitive.linearize is not None:
-            out, differential = primitive.linearize(values, params, [a.trace is self for a in args])
+            active = [a.trace is self for a in args]
+            if step_watchers:
+                linearize = primitive.linearize
+                out, differential = watched_linearize(primitive, values, lambda: linearize(values, params, active))
+            else:
+                out, differential = primitive.linearize(values, params, active)
         else:
             out = primitive.bind(*values, **params)
         source = user_source() if self.noting else None
