@@ -249,14 +249,14 @@ def test_a_chain_of_100000_nodes_in_linear_time() -> None:
 
     took = []
     for n in (5_000, 50_000):
-        start = time.perf_counter()
+        start = time.process_time()
         g = wg.graph(chain, argnums=(0, 1))(0.5, 1.0, n)
         assert g.count_paths("chain", "w") == n
         assert g.count_paths("chain", "x") == 1
         d = g.derivative()
         assert len(str(g).splitlines()) == 2 * n + 3
         assert len(g.paths("chain", "x")[0]) == 2 * n
-        took.append(time.perf_counter() - start)
+        took.append(time.process_time() - start)
     values = [0.5]
     for _ in range(50_000):
         values.append(np.tanh(values[-1]))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import linecache
 import re
 import sys
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -279,3 +281,20 @@ def test_summaries_of_arrays() -> None:
     assert adjoint_text(wg.asarray(np.full((2, 2), 3.0))) == "array of norm 6"
     assert count_text(10**100) == str(10**100)
     assert count_text(7 * 10**5000) == "about 7.00·10^5000"
+
+
+# The documentation.
+
+
+def test_documentation_prints_what_it_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).parent.parent / "docs" / "graph.md").read_text()
+    scope: dict[str, Any] = {}
+    blocks = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", text, re.S)
+    assert len(blocks) == text.count("```python")
+    for k, (code, printed) in enumerate(blocks):
+        name = "example.py" if k == 0 else f"example{k}.py"
+        linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
+        exec(compile(code, name, "exec"), scope)
+        assert capsys.readouterr().out.rstrip() == printed.rstrip()
+    scope["d"].save(tmp_path / "g.mmd")
+    assert (tmp_path / "g.mmd").read_text() in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from contextlib import suppress
 from html import escape
@@ -15,7 +16,7 @@ from wengert.ir.array import Array
 from wengert.ir.graph import Graph
 from wengert.ir.text import graph_text
 from wengert.show.node import GraphNode
-from wengert.show.numbers import adjoint_text, ndarray_or_none, number_text, shape_text, value_text
+from wengert.show.numbers import adjoint_text, ndarray_or_none, norm, number_text, shape_text, value_text
 from wengert.show.page import PAGE
 from wengert.show.picture import Picture, adjoint_name, edge_lines, has_body
 from wengert.show.step import steps
@@ -80,7 +81,9 @@ def _details(n: GraphNode, label: str | None) -> dict[str, Any]:
             text += f"\nadds {adjoint_text(e.contribution)} to {adjoint_name(label or '', e.source)}"
         rows.append([e.name, text])
     if n.source is not None:
-        rows.append(["line", f"{n.source.text}\n{n.source.filename}:{n.source.line}"])
+        rows.append(
+            ["line", f"{n.source.text}\n{os.path.basename(n.source.filename)}:{n.source.line} in {n.source.function}"]
+        )
     if has_body(n):
         bodies = [v for p in n.params.values() for v in (p if isinstance(p, tuple) else (p,)) if isinstance(v, Graph)]
         rows.append(["body", "\n".join(graph_text(b) for b in bodies)])
@@ -95,6 +98,5 @@ def _written(x: Array) -> str:
         finite = data[np.isfinite(data)] if data.dtype.kind == "f" else data
         lost = data.size - finite.size
         mean = number_text(finite.mean(dtype=np.float64)) if finite.size else "none"
-        norm = adjoint_text(x)
-        return f"{value_text(x)}\nmean {mean} · {norm}" + (f" · {lost} not finite" if lost else "")
+        return f"{value_text(x)}\nmean {mean} · norm {number_text(norm(x))}" + (f" · {lost} not finite" if lost else "")
     return np.array2string(data, precision=4, separator=", ", max_line_width=48)

@@ -36,7 +36,7 @@ overflow-wrap:anywhere;max-height:6.2em;overflow:auto;padding-left:6px}
 .wg .line.lit{stroke:var(--mark);stroke-width:2.5}
 .stepping .box:not(.seen){opacity:.25}.stepping .box:not(.pulled) .adjoint{visibility:hidden}
 .stepping .box:not(.seen) .value{visibility:hidden}
-.stepping .label:not(.pulled){opacity:.15}.stepping .line:not(.seen){opacity:.25}
+.stepping .label:not(.pulled){visibility:hidden}.stepping .line:not(.seen){opacity:.25}
 .wg .box.now rect{stroke:var(--mark);stroke-width:3.5}
 body.wide{grid-template:minmax(0,1fr) auto 40vh/1fr}
 .wide aside{grid-area:3/1;border-left:0;border-top:1px solid var(--edge)}
@@ -76,6 +76,11 @@ function zoom(s) {
   svg.setAttribute("height", size.h * scale);
 }
 function fit() { zoom(Math.min(1.6, stage.clientWidth / size.w, stage.clientHeight / size.h)); }
+// at first the picture fits, unless that would make it too small to read: then it is scrolled
+function start() {
+  fit();
+  zoom(Math.min(1, Math.max(0.8, scale)));
+}
 
 function choose(k) {
   for (const b of boxes) b.classList.toggle("chosen", +b.dataset.box === k);
@@ -161,10 +166,9 @@ stage.addEventListener("wheel", e => {
   e.preventDefault();
   zoom(scale * (e.deltaY < 0 ? 1.1 : 1 / 1.1));
 }, {passive: false});
-addEventListener("resize", fit);
+addEventListener("resize", start);
 document.body.classList.toggle("wide", size.w > 2.2 * size.h && innerWidth > 760);
-// a picture that is somewhat too large is made to fit; a huge one stays readable, and is scrolled
-if (size.w < 2 * stage.clientWidth && size.h < 2 * stage.clientHeight) fit(); else zoom(0.9);
+start();
 go(location.hash.startsWith("#step=") ? +location.hash.slice(6) - 1 : -1);
 </script>
 </body>

@@ -10,7 +10,7 @@ from wengert.show.layout import Layout, Point
 from wengert.show.node import Edge
 from wengert.show.numbers import adjoint_equation, value_text
 from wengert.show.picture import Box, Picture, adjoint_name, edge_lines, short
-from wengert.show.text import heading
+from wengert.show.text import heading, line_text
 
 if TYPE_CHECKING:
     from wengert.show.graph import ComputationGraph
@@ -53,7 +53,7 @@ def svg(graph: ComputationGraph, limit: int = 600, *, controls: bool = False) ->
         [(link.source, link.target) for link in picture.links],
         [None if x is None else _label_size(x) for x in labels],
     )
-    head = [heading(graph)]
+    head = [short(heading(graph), 120)]
     if label is not None:
         head.append(f"blue: values · orange: local derivatives · red: ∂{label} by each value")
         if all(n.value.ndim == 0 for n in graph.nodes):
@@ -71,8 +71,8 @@ def svg(graph: ComputationGraph, limit: int = 600, *, controls: bool = False) ->
         f'<svg xmlns="http://www.w3.org/2000/svg" class="wg" viewBox="0 0 {width:.0f} {height:.0f}" '
         f'width="{width:.0f}" height="{height:.0f}" role="img" aria-label="{escape(head[0])}">',
         f"<style>{STYLE}</style>",
-        '<defs><marker id="wg-tip" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7" '
-        'orient="auto"><path class="tip" d="M0 0.8 10 5 0 9.2z"/></marker></defs>',
+        '<defs><marker id="wg-tip" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="10" markerHeight="10" '
+        'markerUnits="userSpaceOnUse" orient="auto"><path class="tip" d="M0 0.8 10 5 0 9.2z"/></marker></defs>',
         '<rect class="page" width="100%" height="100%"/>',
     ]
     for i, line in enumerate(head):
@@ -183,7 +183,7 @@ def _box(center: Point, size: tuple[float, float], box: Box, lines: list[tuple[s
         f'<text class="{style}" x="{center[0]:.1f}" y="{y + 20 + LINE * i:.1f}" text-anchor="middle">{escape(t)}</text>'
         for i, (style, t) in enumerate(lines)
     )
-    hint = "" if n is None or n.source is None else f"<title>{escape(str(n.source))}</title>"
+    hint = "" if n is None or n.source is None else f"<title>{escape(line_text(n.source))}</title>"
     rx = 8 if n is None or n.step is not None else 16
     return (
         f'<g class="box {box.kind}"{focus} aria-label="{escape(about)}">{hint}'

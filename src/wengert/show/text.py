@@ -20,6 +20,11 @@ _WIDE = 40  # columns are not made wider than this for the sake of one long entr
 _RAILS = 30  # rails that are drawn
 
 
+def line_text(source: Source) -> str:
+    """`model.py:12  h = w @ x`, without the folder, which is nobody's business in a picture that is passed on."""
+    return f"{os.path.basename(source.filename)}:{source.line}  {short(source.text, 60)}".rstrip()
+
+
 class _Lines:
     """The user's lines, each looked up once."""
 
@@ -31,7 +36,7 @@ class _Lines:
             return ""
         key = id(source.code), source.lasti
         if key not in self.known:
-            self.known[key] = f"{os.path.basename(source.filename)}:{source.line}  {short(source.text, 60)}".rstrip()
+            self.known[key] = line_text(source)
         return self.known[key]
 
 
