@@ -11,11 +11,13 @@ from wengert.ops import dynamic as dynamic
 from wengert.ops import erf as erf
 from wengert.ops import fft as fft
 from wengert.ops import gamma as gamma
+from wengert.ops import gamma_sample as gamma_sample
 from wengert.ops import index as index
 from wengert.ops import linalg as linalg
 from wengert.ops import logsumexp as logsumexp
 from wengert.ops import operators as operators
 from wengert.ops import pool as pool
+from wengert.ops import random as random
 from wengert.ops import reduce as reduce
 from wengert.ops import search as search
 from wengert.ops import shape as shape
