@@ -75,8 +75,10 @@ def eigh(x: Any, /) -> Eigh:
 
     It reads `(x + xᴴ) / 2`. With `C = vᴴ dx v`, `dw = diag C` and `dv = v (F ∘ C)`, `F[i, j] = 1 / (w[j] - w[i])`.
     Among equal eigenvalues (closer than machine epsilon times the largest) F counts as 0, so derivatives are finite
-    there: right for functions of the eigenvalues that treat them alike, such as their sum; vectors of equal eigenvalues
-    have no derivative. An eigenvector of a complex matrix is turned so that its tangent has no part along itself.
+    there: right for functions of the eigenvalues that treat them alike, such as their sum. Vectors of equal eigenvalues
+    have no derivative, and a smooth function that is computed through them (`v f(w) vᴴ`) loses a part of its own: use
+    `expm`, `inv` or `solve` there. An eigenvector of a complex matrix is turned so that its tangent has no part along
+    itself.
 
     Args:
         x: matrices of shape (…, M, M).
@@ -128,8 +130,8 @@ def svd(x: Any, /, *, full_matrices: bool = True) -> SVD:
     """The singular value decomposition `x = U diag(S) Vh`.
 
     Derivatives as in Townsend 2016. Among equal singular values, and for vectors of the value 0, the factors that would
-    be infinite count as 0 (to rounding: machine epsilon times the largest). Vectors of a complex matrix have an
-    arbitrary phase; derivatives are those of functions that do not depend on it.
+    be infinite count as 0 (to rounding: machine epsilon times the largest), with the consequences named at `eigh`.
+    Vectors of a complex matrix have an arbitrary phase; derivatives are those of functions that do not depend on it.
 
     Args:
         x: matrices of shape (…, M, N).

@@ -99,7 +99,7 @@ class CofactorChange(MatrixPrimitive):
         return or_nan(self, _cofactor_change, a, t)
 
     def partial(self, i: int, values: Sequence[Array], out: Array, params: Params) -> Map:
-        return Linear(self, 1, values, params) if i == 1 else ThirdForm(*values, out)
+        return Linear(self, 1, values, params) if i == 1 else ThirdForm(values[0], values[1], out)
 
     def transpose(self, i: int, ct: Array, values: Sequence[Array], params: Params) -> Array:
         return self.bind(values[0], ct)
@@ -122,7 +122,8 @@ class ThirdForm(Map):
         total = number_of(trace(xt)) * turned - number_of(trace(xsxt)) * adjugate + xsxt @ adjugate - xt @ turned
         return transpose(total)
 
-    pull = push
+    def pull(self, cotangent: Array) -> Array:
+        return self.push(cotangent)
 
 
 class SignAndLogDeterminant(MatrixPrimitive):
