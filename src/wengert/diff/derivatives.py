@@ -148,6 +148,10 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
     Raises:
         ArgumentError: numbers or structures of primals and tangents differ.
         ShapeError: a tangent does not have the shape of its primal.
+
+    Example:
+        >>> wg.jvp(lambda x: x**3, (2.0,), (1.0,))
+        (Array(8., weak), Array(12., weak))
     """
     _check_function(f, "jvp")
     if (
@@ -208,6 +212,10 @@ def hvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
 
     `primals` and `tangents` are tuples as for `jvp`. Returns the product, of the structure of the primal (a tuple if
     there are several).
+
+    Example:
+        >>> wg.hvp(lambda x: x**3, (2.0,), (1.0,))
+        Array(12., weak)
     """
     nums = tuple(range(len(primals)))
     return jvp(grad(f, nums if len(nums) > 1 else 0), primals, tangents)[1]
