@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 import wengert as wg
@@ -93,7 +93,16 @@ def traced(f: Any, *args: Any) -> np.ndarray:
     return np.asarray(wg.jit(f)(*args))
 
 
+TWICE = np.array([1, 0, 1])
+
+
 @given(expressions())
+@example(((4, 2, 3), (slice(None), TWICE, ..., TWICE)))  # an ellipsis for no axes separates all the same
+@example(((4, 2, 3), (slice(None), 0, ..., TWICE)))
+@example(((4, 2, 3), (slice(None), TWICE, TWICE, ...)))
+@example(((4, 2, 3), (TWICE, None, TWICE)))
+@example(((2, 3), (True, TWICE)))
+@example(((2, 3), (False, ..., None)))
 @settings(max_examples=400)
 def test_values(case: Any) -> None:
     """Eagerly, by the general way, and traced, an index gives what NumPy gives."""
@@ -225,6 +234,17 @@ def test_traced_positions_outside() -> None:
             check_second(p)
 
 
+@pytest.mark.parametrize("name", ["add", "multiply", "divide", "power", "min", "max"])
+def test_elements_named_twice_take_every_change(name: str) -> None:
+    x, v, w = numbers(2, 3), numbers(3), 1.5
+    for index in (TWICE, (slice(None), TWICE), (1, TWICE), (TWICE, slice(0, 2))):
+        change = np.broadcast_to(v if np.zeros((2, 3))[index].shape[-1] == 3 else w, x[index].shape)
+        wanted = x.copy()
+        ufunc = {"min": np.minimum, "max": np.maximum}.get(name) or getattr(np, name)
+        ufunc.at(wanted, index, change)
+        np.testing.assert_allclose(np.asarray(getattr(wg.asarray(x).at[index], name)(change)), wanted)
+
+
 def test_the_last_of_several_values_wins() -> None:
     x, v, i = numbers(3), numbers(4), np.array([1, 0, 1, 1])
     gx, gv = wg.grad(lambda a, b: wg.sum(a.at[i].set(b) * wg.asarray([1.0, 2.0, 3.0])), (0, 1))(x, v)
@@ -293,6 +313,15 @@ def test_batched_positions(batched: tuple[bool, bool]) -> None:
             g = wg.grad(lambda a, i, f=f: wg.sum(wg.sin(f(a, i))))
             wanted = np.stack([np.asarray(g(wg.asarray(a), wg.asarray(i))) for a, i in pairs])
             np.testing.assert_allclose(np.asarray(wg.vmap(g, in_axes=axes)(x, k)), wanted, rtol=1e-6)
+
+
+def test_unique_positions_of_a_batch_are_not_unique_together() -> None:
+    x, order = numbers(3), np.array([[0, 1], [1, 2]])
+
+    def f(a: Any) -> Any:
+        return wg.sum(wg.vmap(lambda i: gather(a, [i], (0,), unique=True))(order))
+
+    np.testing.assert_array_equal(np.asarray(wg.grad(f)(wg.asarray(x))), [1, 2, 1])
 
 
 # Against JAX

@@ -170,7 +170,6 @@ class Plan:
             known = np.asarray(concrete(mask))
         except AbstractValueError:
             raise MaskError(mask) from None
-        self.unique = self.unique and not self.arrays
         for k, positions in enumerate(known.nonzero()):
             self._add(axis + k, Array(positions))
         return after

@@ -56,7 +56,8 @@ def _check_indices(name: str, indices: Sequence[ArrayType], axes: tuple[int, ...
 
 def _wrap(indices: Sequence[Any], sizes: Sequence[int]) -> tuple[list[Any], Any]:
     """Positions counted from the front, and whether they lie inside (True where all do)."""
-    found, inside = [], np.True_
+    found: list[Any] = []
+    inside: Any = np.True_
     for index, d in zip(indices, sizes, strict=True):
         i = np.asarray(np.minimum(index, _LARGEST) if index.dtype == np.uint64 else index).astype(np.int64, copy=False)
         wrapped = np.where(i < 0, i + d, i) if i.size and i.min() < 0 else i
