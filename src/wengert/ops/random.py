@@ -1,8 +1,8 @@
 """Random bits as a function of a key: the counter-based generator Threefry-2x32 with 20 rounds.
 
 A block of two words is a bijection of a counter of two words, chosen by a key of two words: no state, so that any
-element can be computed anywhere, by any executor, with the same result. J. K. Salmon, M. A. Moraes, R. O. Dror and D. E.
-Shaw, *Parallel random numbers: as easy as 1, 2, 3* (SC 2011).
+element can be computed anywhere, by any executor, with the same result. J. K. Salmon, M. A. Moraes, R. O. Dror and
+D. E. Shaw, *Parallel random numbers: as easy as 1, 2, 3* (SC 2011).
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class RandomBits(Primitive):
         n = math.prod(shape)
         if key.dtype != uint32 or key.shape[-1:] != (2,) or n > 2**33:
             raise ValueError("key")
-        return random_words(key.reshape(-1, 2), n, stream).reshape(*key.shape[:-1], *shape)
+        return random_words(key.reshape(-1, 2), n, stream).reshape((*key.shape[:-1], *shape))
 
     def batch(self, values: Sequence[Array], axes: Sequence[int | None], size: int, params: Params) -> Any:
         return self.bind(to_front(values[0], axes[0]), **params), 0
