@@ -173,6 +173,30 @@ def test_formulas() -> None:
     assert "1 - h²" in str(twice) and r"1 - h^{2}" in twice.latex
 
 
+def test_complex_paths_follow_the_convention_of_grad() -> None:
+    def f(z: Any) -> Any:
+        w = z * (1 + 2j)
+        out = wg.abs(w) + wg.real(z * z)
+        return out
+
+    paths = wg.graph(f)(0.5 + 1j).paths("out", "z")
+    assert len(paths) == 3
+    assert complex(paths.total) == pytest.approx(complex(wg.grad(f)(0.5 + 1j)), rel=1e-12)
+    assert "(1+2i)" in str(paths)
+
+
+def test_paths_pull_any_cotangent() -> None:
+    def f(x: Any) -> Any:
+        y = wg.sin(x) + x
+        return y
+
+    x, c = np.array([0.1, 0.2, 0.3]), np.array([1.0, -2.0, 0.0])
+    paths = wg.graph(f)(x).paths("y", "x", cotangent=c)
+    np.testing.assert_allclose(np.asarray(paths.total), c * (np.cos(x) + 1))
+    with pytest.raises(ShapeError, match="expected"):
+        wg.graph(f)(x).paths("y", "x", cotangent=1.0)
+
+
 def test_a_value_used_twice_by_one_operation_has_two_edges() -> None:
     def f(x: Any) -> Any:
         y = x * x

@@ -278,6 +278,8 @@ def test_summaries_of_arrays() -> None:
     assert value_text(wg.asarray([1.0, 0.25])) == "[1, 0.25]"
     assert value_text(wg.asarray(np.arange(6.0).reshape(2, 3))) == "float64 2×3: 0 … 5"
     assert value_text(wg.zeros((0, 2))) == "float32 0×2"
+    assert value_text(wg.asarray(np.array([np.nan, 1.0, -np.inf, np.nan, 2.0]))) == "float64 5: -inf … 2, 2 NaN"
+    assert value_text(wg.asarray(np.full(5, np.nan))) == "float64 5: all NaN"
     assert adjoint_text(wg.asarray(np.full((2, 2), 3.0))) == "array of norm 6"
     assert count_text(10**100) == str(10**100)
     assert count_text(7 * 10**5000) == "about 7.00·10^5000"

@@ -119,12 +119,7 @@ class ComputationGraph:
             raise DTypeError(f"derivative of the graph of {self.name}: {what}; only floats change{at_user_line()}")
         if cotangent is not None and len(set(chosen)) > 1:
             raise ArgumentError(f"a cotangent is given for one value; say which: derivative(of=...){at_user_line()}")
-        seeds = {}
-        for n in chosen:
-            c = ones_like(n.value) if cotangent is None else as_array(cotangent, "the cotangent of a derivative graph")
-            if c.shape != n.shape:
-                raise ShapeError(f"the cotangent of {n.name} has shape {c.shape}; expected {n.shape}{at_user_line()}")
-            seeds[n.index] = convert(c, n.dtype, n.value.weak)
+        seeds = {n.index: _seed(n, cotangent) for n in chosen}
         nodes = self._linked()
         sweep(nodes, seeds)
         return DerivativeGraph(self, nodes, [nodes[n.index] for n in dict.fromkeys(chosen)], cotangent is not None)
@@ -143,15 +138,20 @@ class ComputationGraph:
         nodes = self._path_nodes()
         return path_walks.count_paths(nodes, nodes[self.node(output).index], nodes[self.node(source).index])
 
-    def paths(self, output: str | GraphNode, source: str | GraphNode, limit: int = 1000) -> path_walks.Paths:
+    def paths(
+        self, output: str | GraphNode, source: str | GraphNode, limit: int = 1000, cotangent: Any = None
+    ) -> path_walks.Paths:
         """Every path from `source` to `output`, with its factors; the sum of their products is `∂output/∂source`.
 
         Args:
             output, source: names or nodes; the output comes first, as in `∂loss/∂w`.
             limit: how many paths are listed at most.
+            cotangent: what is pulled back along each path, of the shape of the output; by default ones, so that the
+                values of the paths add up to the derivative of the output, or of the sum of its elements.
 
         Raises:
             GraphError: there are more (with the exact count), or a name is unknown (with near names).
+            DTypeError, ShapeError: one of the two is no float; the cotangent does not fit.
 
         Example:
             >>> print(g.paths("loss", "w1"))
@@ -161,7 +161,7 @@ class ComputationGraph:
         for n in (a, b):
             if n.dtype.kind not in "fc":
                 raise DTypeError(f"paths of derivatives: {n.name} is {n.dtype.name}, not a float{at_user_line()}")
-        return path_walks.find_paths(nodes, a, b, limit)
+        return path_walks.find_paths(nodes, a, b, limit, _seed(a, cotangent))
 
     def _path_nodes(self) -> list[GraphNode]:
         if not hasattr(self, "_linked_nodes"):
@@ -251,6 +251,16 @@ class DerivativeGraph(ComputationGraph):
 
     def steps(self) -> Iterator[Step]:
         return steps(self.nodes, self.label)
+
+
+def _seed(n: GraphNode, cotangent: Any) -> Array:
+    """Where a backward pass from `n` starts."""
+    if cotangent is None:
+        return ones_like(n.value)
+    c = as_array(cotangent, "the cotangent of a graph")
+    if c.shape != n.shape:
+        raise ShapeError(f"the cotangent of {n.name} has shape {c.shape}; expected {n.shape}{at_user_line()}")
+    return convert(c, n.dtype, n.value.weak)
 
 
 def _copy(n: GraphNode) -> GraphNode:

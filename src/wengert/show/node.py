@@ -14,7 +14,7 @@ from wengert.ir.maps import Map
 from wengert.ir.source import Source
 from wengert.ir.types import Shape
 from wengert.show import formula
-from wengert.show.numbers import ndarray_or_none, norm, number_latex, number_text, value_text
+from wengert.show.numbers import ndarray_or_none, norm, number_latex, operand_text, value_text
 
 SMALL = 4096  # elements of a Jacobian that is written out
 
@@ -87,7 +87,7 @@ class GraphNode:
     def term(self) -> str:
         """What stands for it in formulas: its name, or the number."""
         if self.is_number and (data := ndarray_or_none(self.value)) is not None:
-            return number_text(data[()])
+            return operand_text(data[()])
         return self.name
 
     @property
@@ -108,7 +108,7 @@ class GraphNode:
             data = ndarray_or_none(n.value) if n.value.ndim == 0 else None
             if data is None:
                 return ""
-            numbers[i] = number_text(data[()])
+            numbers[i] = operand_text(data[()])
         return self._expression(numbers)
 
     def _expression(self, terms: dict[int, str]) -> str:
@@ -215,7 +215,7 @@ class Edge:
     def _symbol(self, tex: bool) -> str | None:
         target = self.target
         expression = formula.local_derivative(target.operation, self.slot, target.params)
-        if expression is None:
+        if expression is None or (target.operation == "abs" and self.source.dtype.kind == "c"):
             return None
         terms = [n.term_latex if tex else n.term for n in target.inputs]
         names = formula.letters(terms, target.term_latex if tex else target.name)

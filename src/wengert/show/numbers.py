@@ -8,7 +8,6 @@ import numpy as np
 
 from wengert.errors import AbstractValueError
 from wengert.ir.array import Array, concrete
-from wengert.ir.quiet import SILENCE, quiet
 from wengert.ir.types import ArrayType
 
 FEW = 4  # so many elements are written out
@@ -26,6 +25,12 @@ def number_text(x: Any, digits: int = 4) -> str:
     if kind == "c":
         return f"{float(np.real(x)):.{digits}g}{float(np.imag(x)):+.{digits}g}i"
     return f"{float(x):.{digits}g}"
+
+
+def operand_text(x: Any) -> str:
+    """A number as it stands in a product: a complex one in brackets."""
+    text = number_text(x)
+    return f"({text})" if text.endswith("i") else text
 
 
 def number_latex(x: Any, digits: int = 4) -> str:
@@ -71,13 +76,12 @@ def value_text(x: Array) -> str:
         return "[" + ", ".join(number_text(v, 3) for v in data) + "]"
     if data.size == 0 or data.dtype.kind == "c":
         return shape_text(x.type)
-    token = quiet.set(SILENCE)
-    try:
-        low, high = data.min(), data.max()
-    finally:
-        quiet.reset(token)
+    lost = int(np.isnan(data).sum()) if data.dtype.kind == "f" else 0
+    if lost == data.size:
+        return f"{shape_text(x.type)}: all NaN"
+    low, high = np.nanmin(data), np.nanmax(data)
     between = number_text(low, 3) if low == high else f"{number_text(low, 3)} … {number_text(high, 3)}"
-    return f"{shape_text(x.type)}: {between}"
+    return f"{shape_text(x.type)}: {between}{f', {lost} NaN' if lost else ''}"
 
 
 def norm(x: Array) -> float | None:

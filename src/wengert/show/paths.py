@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.diff.zeros import ones_like, zeros_like
+from wengert.diff.zeros import zeros_like
 from wengert.errors import GraphError
 from wengert.ir.array import Array
 from wengert.ir.source import at_user_line
@@ -224,9 +224,7 @@ class Paths(Sequence[Path]):
         return f"<{self.name}: {len(self)} paths, sum {adjoint_text(self.total)}>"
 
 
-def find_paths(
-    nodes: Sequence[GraphNode], output: GraphNode, source: GraphNode, limit: int, cotangent: Array | None = None
-) -> Paths:
+def find_paths(nodes: Sequence[GraphNode], output: GraphNode, source: GraphNode, limit: int, cotangent: Array) -> Paths:
     """Every path from `source` to `output`, or an error that says how many there are."""
     n = count_paths(nodes, output, source)
     if n > limit:
@@ -242,8 +240,7 @@ def find_paths(
         )
     on_path = reachable(nodes, output, source) if n else set()
     paths: list[Path] = []
-    start = ones_like(output.value) if cotangent is None else cotangent
-    stack: list[tuple[GraphNode, Any, Array]] = [(output, None, start)] if n else []
+    stack: list[tuple[GraphNode, Any, Array]] = [(output, None, cotangent)] if n else []
     while stack:
         node, link, arriving = stack.pop()
         if node is source:
@@ -262,7 +259,7 @@ def _bracket(s: str, tex: bool = False) -> str:
 
 
 def _signed(s: str) -> str:
-    return f"({s})" if s.startswith("-") else s
+    return f"({s})" if s.startswith("-") or s.endswith("i") else s
 
 
 def _factor_text(edge: Edge) -> str:
