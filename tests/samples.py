@@ -66,7 +66,8 @@ DOMAIN = {
     "ndtri": (0.1, 0.9), "logit": (0.1, 0.9),
 }  # fmt: skip
 ELSEWHERE = {  # samples of their own, below
-    "polygamma", "remainder", "fmod", "integer_power", "select", "convert", "left_shift", "right_shift",
+    "polygamma", "log_gamma_slope", "remainder", "fmod",
+    "integer_power", "select", "convert", "left_shift", "right_shift",
 }  # fmt: skip
 
 
@@ -280,6 +281,44 @@ sample("linear_recurrence", cplx((4, 2)), cplx((4, 2)), axis=0, reverse=True)
 for axes in ((0,), (0, 2), ()):
     sample("logsumexp", real((2, 3, 2)), axes=axes)
     sample("peak", real((2, 3, 2)), axes=axes)
+
+# Convolution and pooling
+
+fresh("Convolution and pooling")
+
+for stride, padding, base, dilation, groups in (
+    ((1,), ((0, 0),), (1,), (1,), 1),
+    ((2, 1), ((1, 0), (-1, 2)), (1, 2), (1, 2), 2),
+):
+    shape = (4, 5)[: len(stride)]
+    settings = {"stride": stride, "padding": padding, "input_dilation": base, "kernel_dilation": dilation}
+    sample("conv", real((2, 2, *shape)), real((2, 2 // groups, *(2, 3)[: len(stride)])), **settings, groups=groups)
+settings = {"stride": (2,), "padding": ((1, 1),), "input_dilation": (1,), "kernel_dilation": (1,)}
+sample("conv", cplx((1, 1, 4)), cplx((1, 1, 2)), **settings, groups=1)
+for pool in (
+    {"window": (2,), "stride": (2,), "padding": ((1, 0),), "dilation": (1,)},
+    {"window": (2, 2), "stride": (1, 2), "padding": ((0, 1), (1, 1)), "dilation": (2, 1)},
+):
+    n = len(pool["window"])
+    x = rng.permutation(np.linspace(-2, 2, 2 * 5**n)).reshape(2, *(5,) * n)  # no ties
+    places = tuple((5 + sum(p) - (w - 1) * d - 1) // s + 1 for w, s, p, d in zip(*pool.values(), strict=True))
+    tap = rng.integers(0, 2**n, (2, *places)).astype(np.int32)
+    for name in ("max_pool", "argmax_pool", "sum_pool"):
+        sample(name, x, **pool)
+    sample("take_window", x, tap, **pool)
+    sample("put_window", real((2, *places)), tap, lengths=(5,) * n, **pool)
+sample("max_pool", ints((2, 4)), window=(2,), stride=(2,), padding=((0, 0),), dilation=(1,))
+
+# Random numbers
+
+fresh("Random numbers")
+
+KEY = np.array([1964, 7], np.uint32)
+for shape in ((), (3,), (2, 3)):
+    sample("random_bits", KEY, shape=shape, stream=0)
+for log in (False, True):
+    sample("random_gamma", KEY, real((2, 3), 0.3, 4), log=log)
+sample("log_gamma_slope", real((2, 3), 0.3, 4), real((3,), -2, 2))
 
 # Steps that carry graphs
 

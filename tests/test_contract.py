@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,34 @@ from tests.samples import SAMPLES, Sample
 from wengert import contract
 from wengert.batch import vmap
 from wengert.diff.derivatives import jvp
+from wengert.errors import UnsupportedError
 from wengert.ir.array import Array
 from wengert.ir.primitive import Primitive, Unsupported, registry
 from wengert.ir.types import ArrayType
 from wengert.ops.promote import as_array
 
 CASES = [pytest.param(name, s, id=f"{name}-{k}") for name in sorted(SAMPLES) for k, s in enumerate(SAMPLES[name])]
+# A sample's derivative is that of its quantile, not of the draw: tests/test_random.py checks it against distributions.
+BY_DISTRIBUTION = ("random_gamma", "log_gamma_slope")
 DIFFERENTIABLE = [
     case
     for case in CASES
-    if registry[case.values[0]].differentiable and any(is_float(x) for x in case.values[1].inputs)
+    if registry[case.values[0]].differentiable
+    and any(is_float(x) for x in case.values[1].inputs)
+    and case.values[0] not in BY_DISTRIBUTION
 ]
+
+
+# Derivatives that a primitive refuses with a reason, by check: there, the refusal itself is checked.
+REFUSED = {
+    ("log_gamma_slope", "push"), ("log_gamma_slope", "pull"), ("log_gamma_slope", "second"),
+    ("log_gamma_slope", "sparsity"), ("random_gamma", "second"),
+}  # fmt: skip
+
+
+def refusal(name: str, check: str) -> Any:
+    refused = (name, check) in REFUSED
+    return pytest.raises(UnsupportedError) if refused else contextlib.nullcontext()
 
 
 def applied(name: str, params: dict[str, Any]) -> Any:
@@ -57,7 +75,8 @@ def test_a_hole_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
         batch = Unsupported("for the sake of the test")
 
     known["sin"] = Sine("sin")
-    assert contract.holes() == ["sin.type", "sin.evaluate", "sin.derivative", "sin.sparsity"]
+    found = [hole for hole in contract.holes() if hole.startswith("sin.")]
+    assert found == ["sin.type", "sin.evaluate", "sin.derivative", "sin.sparsity"]
     assert contract.contract()["sin"]["batch"] == "Unsupported: for the sake of the test"
 
 
@@ -82,17 +101,20 @@ def test_type(name: str, s: Sample) -> None:
 
 @pytest.mark.parametrize(("name", "s"), DIFFERENTIABLE)
 def test_push(name: str, s: Sample) -> None:
-    check_push(Point(applied(name, s.params), s.inputs))
+    with refusal(name, "push"):
+        check_push(Point(applied(name, s.params), s.inputs))
 
 
 @pytest.mark.parametrize(("name", "s"), DIFFERENTIABLE)
 def test_pull(name: str, s: Sample) -> None:
-    check_pull(Point(applied(name, s.params), s.inputs))
+    with refusal(name, "pull"):
+        check_pull(Point(applied(name, s.params), s.inputs))
 
 
 @pytest.mark.parametrize(("name", "s"), DIFFERENTIABLE)
 def test_second(name: str, s: Sample) -> None:
-    check_second(Point(applied(name, s.params), s.inputs))
+    with refusal(name, "second"):
+        check_second(Point(applied(name, s.params), s.inputs))
 
 
 @pytest.mark.parametrize(("name", "s"), CASES)
@@ -144,7 +166,7 @@ def test_batch(name: str, s: Sample) -> None:
 def test_sparsity(name: str, s: Sample) -> None:
     """Every entry of the Jacobian that is not zero has its bit in the pattern."""
     primitive = registry[name]
-    if isinstance(primitive.sparsity, Unsupported):
+    if isinstance(primitive.sparsity, Unsupported) or (name, "sparsity") in REFUSED:
         return
     point = Point(applied(name, s.params), s.inputs)
     if not point.at or not sum(x.size for x in point.at):
