@@ -63,7 +63,8 @@ def _exact(
     def walk(node: Any) -> Any:
         if isinstance(node, int):
             return node
-        i, j = sorted(left.index(walk(child)) for child in node)
+        made = [walk(child) for child in node]
+        i, j = sorted(map(left.index, made))
         del left[j], left[i]
         left.append(node)
         path.append((i, j))
