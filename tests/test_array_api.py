@@ -183,6 +183,20 @@ def test_einsum_is_numpys_and_its_derivative_too(spec):
     close(sum(float(np.sum(np.asarray(g) * t)) for g, t in zip(grads, ts, strict=True)), slope, 1e-10)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_random_einsums_are_numpys(seed):
+    random = np.random.default_rng(seed)
+    for _ in range(25):
+        sizes = {c: int(random.integers(1, 4)) for c in "abcdef"}
+        terms = [
+            "".join(random.choice(list("abcdef"), size=random.integers(0, 4))) for _ in range(random.integers(1, 7))
+        ]
+        letters = sorted(set("".join(terms)))
+        spec = f"{','.join(terms)}->{''.join(c for c in random.permutation(letters) if random.uniform() < 0.4)}"
+        xs = [random.normal(size=[1 if len(set(t)) == len(t) == 2 else sizes[c] for c in t]) for t in terms]
+        close(wg.einsum(spec, *xs), np.einsum(spec, *xs), 1e-10)
+
+
 def test_einsum_takes_other_forms():
     x, y = rng.normal(size=(2, 3)), rng.normal(size=(3, 4))
     close(wg.einsum(x, [0, 1], y, [1, 2]), x @ y)
@@ -243,6 +257,7 @@ def test_no_order_is_cheaper_than_the_path(seed):
         (lambda: wg.einsum("ij,jk", X), ArgumentError),
         (lambda: wg.einsum("ijk", X), ShapeError),
         (lambda: wg.einsum("ij,ij->i", X, X.T), ShapeError),
+        (lambda: wg.einsum("ii->i", np.ones((1, 2))), ShapeError),
         (lambda: wg.einsum("ij->k", X), ArgumentError),
         (lambda: wg.einsum("ij->ii", X), ArgumentError),
         (lambda: wg.einsum("i.j", X), ArgumentError),

@@ -41,6 +41,7 @@ def _exact(
         return inside & outside
 
     labels = {members: kept(members) for members in range(1, everything + 1)}
+    labels.update({1 << i: term for i, term in enumerate(terms)})
     best: dict[int, tuple[int, Any]] = {1 << i: (0, i) for i in range(n)}
     for size in range(2, n + 1):
         for chosen in combinations(range(n), size):

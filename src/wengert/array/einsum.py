@@ -132,11 +132,10 @@ class _Term:
         rest = [k for k in range(len(self.labels)) if k not in (i, j)]
         labels = (*(self.labels[k] for k in rest), label)
         self.do(permute_p, (*labels, label), axes=(*rest, i, j))
-        *lead, m, n = self.shape
-        self.do(reshape_p, labels, shape=(*lead, m * n))
-        if m == n != 1:  # the diagonal of n × n is every (n+1)-th element; if one length is 1, it stretches
-            ones = (1,) * len(lead)
-            self.do(slice_p, labels, start=(0,) * len(self.shape), stop=self.shape, step=(*ones, n + 1))
+        *lead, n, _ = self.shape
+        self.do(reshape_p, labels, shape=(*lead, n * n))  # of which the diagonal is every (n+1)-th element
+        ones = (1,) * len(lead)
+        self.do(slice_p, labels, start=(0,) * len(self.shape), stop=self.shape, step=(*ones, n + 1))
 
     def sum_out(self, needed: Set[Label]) -> None:
         axes = tuple(k for k, c in enumerate(self.labels) if c not in needed)
@@ -160,7 +159,8 @@ def _plan(inputs: tuple[Labels, ...], output: Labels, shapes: tuple[Shape, ...])
     for labels, shape in zip(inputs, shapes, strict=True):
         for label, d in zip(labels, shape, strict=True):
             known = sizes.get(label, 1)
-            if 1 not in (known, d) and known != d:
+            twice = d != shape[labels.index(label)]  # a diagonal wants equal lengths, not one that stretches
+            if twice or (1 not in (known, d) and known != d):
                 raise ShapeError(
                     f"einsum: the axis {label!r} has lengths {known} and {d} in shapes {', '.join(map(str, shapes))}"
                     + at_user_line()
