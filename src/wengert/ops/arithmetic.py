@@ -15,7 +15,7 @@ from wengert.ir.primitive import Params, registry
 from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType
 from wengert.ops.compare import equal, greater, less, select
-from wengert.ops.elementwise import MINUS, ONE, Elementwise, NotDifferentiable, Scale, Signed
+from wengert.ops.elementwise import MINUS, ONE, Elementwise, Guarded, NotDifferentiable, Scale, Signed
 from wengert.ops.promote import convert, number
 
 
@@ -36,7 +36,7 @@ guarded_multiply = Elementwise(
     "guarded_multiply",
     _guarded,
     lambda o, t, d: d,
-    lambda o, t, d: t,
+    lambda o, t, d: Guarded(t, d.shape, o.shape),
     doc="`t * d`, but exactly 0 where `t` is 0, whatever `d`: how a (co)tangent meets a derivative.",
 )
 scale = Elementwise(
@@ -60,7 +60,7 @@ class Sign(Elementwise):
     """-1, 0 or 1; for complex `x`, `x / |x|`, whose derivative turns along the circle (0 at 0)."""
 
     def __init__(self) -> None:
-        super().__init__("sign", np.sign, self._turn, takes="ifc", bounded=True)
+        super().__init__("sign", np.sign, self._turn, takes="ifc")
         self.__doc__ = type(self).__doc__
 
     def partial(self, i: int, values: Sequence[Array], out: Array, params: Params) -> Map | None:
@@ -86,10 +86,10 @@ def _abs_factor(o: Array, x: Array) -> Any:
     if x.dtype.kind != "c":
         return sign(x)
     direction = registry["conj"].bind(sign(x))
-    return Compose(Scale(direction, x.shape, x.shape, bounded=True), Linear(registry["real"], 0, (x,), {}))
+    return Compose(Scale(direction, x.shape, x.shape), Linear(registry["real"], 0, (x,), {}))
 
 
-abs_ = Elementwise("abs", np.absolute, _abs_factor, gives="real", bounded=True, doc="`|x|`; the derivative at 0 is 0.")
+abs_ = Elementwise("abs", np.absolute, _abs_factor, gives="real", doc="`|x|`; the derivative at 0 is 0.")
 
 
 def _power(x: Any, y: Any) -> Any:
@@ -223,7 +223,6 @@ copysign = Elementwise(
     lambda o, x, y: sign(x) * sign(o),
     None,
     takes="f",
-    bounded=True,
     doc="`|x|` with the sign of `y`.",
 )
 nextafter = NotDifferentiable(
@@ -235,6 +234,5 @@ hypot = Elementwise(
     lambda o, x, y: select(equal(o, 0), 0, x / select(equal(o, 0), 1, o)),
     lambda o, x, y: select(equal(o, 0), 0, y / select(equal(o, 0), 1, o)),
     takes="f",
-    bounded=True,
     doc="`sqrt(x² + y²)` without overflow; the derivative at (0, 0) is 0.",
 )

@@ -31,7 +31,8 @@ class Elementwise(Primitive):
     """One function applied to every element.
 
     `factors[i]` is the derivative by input `i`: a function `(out, *inputs) -> Array`, `ONE`, `MINUS`, or None where it
-    is zero. `bounded` says that factors are finite for all finite and infinite inputs, so that no guard is needed.
+    is zero. `bounded` says that factors are finite for all inputs, infinities and NaN included, so that no guard is
+    needed.
     `takes` names the kinds of element type accepted: any of `b`, `i` (which includes unsigned), `f`, `c`; `"float"`
     means that integers are first converted to the default float. `gives` is "same", "bool" or "real".
     """
@@ -248,6 +249,23 @@ class Scale(Map):
 
     def pull(self, cotangent: Array) -> Array:
         product = registry["scale" if self.bounded else "guarded_multiply"].bind(cotangent, self._factor)
+        return product if product.shape == self.shape else sum_to(product, self.shape)
+
+
+class Guarded(Scale):
+    """How a guarded product depends on its second factor: `Scale`, but 0 where the *first* is 0, whatever arrives.
+
+    There the product is 0 for every second factor, so an infinite change of that (of 1/x at 0, say) changes nothing.
+    """
+
+    __slots__ = ()
+
+    def push(self, tangent: Array) -> Array:
+        product = registry["guarded_multiply"].bind(self._factor, tangent)
+        return product if product.shape == self.out_shape else stretch_to(product, self.out_shape)
+
+    def pull(self, cotangent: Array) -> Array:
+        product = registry["guarded_multiply"].bind(self._factor, cotangent)
         return product if product.shape == self.shape else sum_to(product, self.shape)
 
 

@@ -195,14 +195,13 @@ def _slope(y: Array, x: Array) -> Array:
 
 
 erf = Elementwise(
-    "erf", in_double(_erf), _slope, takes="f", bounded=True, doc="The error function, `2/√π ∫₀ˣ exp(-t²) dt`."
+    "erf", in_double(_erf), _slope, takes="f", doc="The error function, `2/√π ∫₀ˣ exp(-t²) dt`."
 )
 erfc = Elementwise(
     "erfc",
     in_double(_erfc),
     lambda y, x: -_slope(y, x),
     takes="f",
-    bounded=True,
     doc="`1 - erf(x)`, to full relative accuracy also where it is tiny.",
 )
 erfinv = Elementwise(
@@ -217,7 +216,6 @@ ndtr = Elementwise(
     in_double(_ndtr),
     lambda y, x: INV_SQRT_2PI * exp(-0.5 * square(x)),
     takes="f",
-    bounded=True,
     doc="The integral of the standard normal density up to `x`.",
 )
 ndtri = Elementwise(

@@ -54,7 +54,7 @@ class LogSumExp(Reduction):
         count = expand(sum_p.bind(top, axes=axes), x.shape, axes)
         share = top / select(equal(count, 0), 1, count)
         weight = select(unbounded, share, exp(select(unbounded, 0, x - total)))
-        return Compose(Scale(weight, x.shape, x.shape, bounded=True), Linear(sum_p, 0, (x,), params))
+        return Compose(Scale(weight, x.shape, x.shape), Linear(sum_p, 0, (x,), params))
 
 
 peak_p = Peak("peak", _peak, "f", doc=Peak.__doc__ or "")

@@ -64,7 +64,7 @@ atan2 = Elementwise(
 
 sinh = _smooth("sinh", np.sinh, lambda y, x: cosh(x), "The hyperbolic sine.")
 cosh = _smooth("cosh", np.cosh, lambda y, x: sinh(x), "The hyperbolic cosine.")
-tanh = _smooth("tanh", np.tanh, lambda y, x: 1 - y * y, "The hyperbolic tangent.", bounded=True)
+tanh = _smooth("tanh", np.tanh, lambda y, x: 1 - y * y, "The hyperbolic tangent.")
 asinh = _smooth("asinh", np.arcsinh, lambda y, x: 1 / sqrt(1 + x * x), "The inverse hyperbolic sine.")
 acosh = _smooth("acosh", np.arccosh, lambda y, x: 1 / (sqrt(x - 1) * sqrt(x + 1)), "The inverse hyperbolic cosine.")
 atanh = _smooth("atanh", np.arctanh, lambda y, x: 1 / ((1 - x) * (1 + x)), "The inverse hyperbolic tangent.")
@@ -83,13 +83,12 @@ def _logaddexp_factor(i: int) -> Any:
     return factor
 
 
-logistic = _smooth("logistic", _logistic, lambda y, x: y * (1 - y), "`1 / (1 + e⁻ˣ)`, the sigmoid.", bounded=True)
+logistic = _smooth("logistic", _logistic, lambda y, x: y * (1 - y), "`1 / (1 + e⁻ˣ)`, the sigmoid.")
 softplus = _smooth(
     "softplus",
     lambda x: np.logaddexp(x, x.dtype.type(0)),
     lambda y, x: logistic(x),
     "`log(1 + eˣ)` without overflow.",
-    bounded=True,
     takes="f",
 )
 logaddexp = Elementwise(
