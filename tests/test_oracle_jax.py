@@ -49,13 +49,6 @@ ELEMENTWISE = {
     "subtract": lax.sub, "tan": lax.tan, "tanh": lax.tanh, "trunc": jnp.trunc,
 }  # fmt: skip
 
-
-def from_lower(x: Any) -> Any:
-    """The Hermitian matrix with this lower triangle, which is all that our cholesky reads."""
-    below = jnp.tril(x, -1)
-    return below + below.mT.conj() + jnp.eye(x.shape[-1]) * x.real
-
-
 STRUCTURED: dict[str, Callable[..., Any]] = {
     "all": lambda x, axes: jnp.all(x, axis=axes),
     "any": lambda x, axes: jnp.any(x, axis=axes),
@@ -63,7 +56,7 @@ STRUCTURED: dict[str, Callable[..., Any]] = {
     "argmin": lambda x, axes: jnp.argmin(x, axis=axes[0]),
     "argsort": lambda x, axis, descending: jnp.argsort(x, axis=axis, stable=True, descending=descending),
     "broadcast_to": lambda x, shape: jnp.broadcast_to(x, shape=shape),
-    "cholesky": lambda x: jnp.linalg.cholesky(from_lower(x), symmetrize_input=False),
+    "cholesky": lambda x: jnp.linalg.cholesky(x, symmetrize_input=True),
     "concat": lambda *xs, axis: lax.concatenate(xs, axis),
     "convert": lambda x, dtype, weak: lax.convert_element_type(x, dtype),
     "cumulative_max": lambda x, axis, reverse: lax.cummax(x, axis=axis, reverse=reverse),

@@ -35,7 +35,7 @@ class TreeDef:
 
     __slots__ = ("_hash", "children", "kind", "meta", "num_leaves")
 
-    def __init__(self, kind: str, meta: Hashable = None, children: tuple[TreeDef, ...] = ()):
+    def __init__(self, kind: str, meta: Any = None, children: tuple[TreeDef, ...] = ()):
         self.kind = kind
         self.meta = meta
         self.children = children
@@ -58,11 +58,11 @@ class TreeDef:
         if self.kind in ("none", "static"):
             return repr(self.meta)
         if self.kind in ("object", "again", "tied"):
-            name = self.meta[0].__name__ if self.kind == "object" else self.kind  # type: ignore[index]
+            name = self.meta[0].__name__ if self.kind == "object" else self.kind
             return f"{name}({', '.join([repr(c) for c in self.children])})"
         inner = ", ".join([repr(c) for c in self.children])
         if self.kind == "dict":
-            inner = ", ".join(f"{k!r}: {c!r}" for k, c in zip(self.meta[1], self.children, strict=True))  # type: ignore[index]
+            inner = ", ".join(f"{k!r}: {c!r}" for k, c in zip(self.meta[1], self.children, strict=True))
             return "{" + inner + "}"
         return f"[{inner}]" if self.meta is list else f"({inner})"
 
@@ -236,13 +236,13 @@ class _Unflattener:
         if kind == "none":
             return None
         if kind == "static":
-            return d.meta.value  # type: ignore[union-attr]
+            return d.meta.value
         if kind == "tied":
-            return self.leaves[d.meta]  # type: ignore[index]
+            return self.leaves[d.meta]
         if kind == "again":
-            return self.objects[d.meta]  # type: ignore[index]
+            return self.objects[d.meta]
         if kind == "object":
-            cls, names = d.meta  # type: ignore[misc]
+            cls, names = d.meta
             x = object.__new__(cls)
             self.objects.append(x)
             for n, c in zip(names, d.children, strict=True):
@@ -251,8 +251,8 @@ class _Unflattener:
         children = [self.build(c) for c in d.children]
         if kind == "sequence":
             cls = d.meta
-            return cls(*children) if hasattr(cls, "_fields") else cls(children)  # type: ignore[operator,misc]
-        cls, keys = d.meta  # type: ignore[misc]
+            return cls(*children) if hasattr(cls, "_fields") else cls(children)
+        cls, keys = d.meta
         if kind == "dict":
             return cls(zip(keys, children, strict=True))
         if kind == "registered":

@@ -185,7 +185,7 @@ class SwitchDerivative:
             return self._staged(run, [v.type for v in filled])
 
         outs = iter(switch_p.bind(self.index, *self.residuals, *filled, branches=self._all(branch)))
-        return [None] + [next(outs) if a else None for a in self.active]
+        return [None, *(next(outs) if a else None for a in self.active)]
 
     def _out_types(self) -> list[ArrayType]:
         outs = self.primal[0].out_types

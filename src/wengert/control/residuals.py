@@ -62,6 +62,7 @@ class BodyDerivative:
     def _classify(self, nc: int, nk: int, n: int) -> None:
         whole = self.split.primal
         trace, wanted = whole.trace, whole.outputs[n:]
+        assert trace is not None
         position = {v.index: i for i, v in enumerate(whole.inputs)}
         varying = {v.index for v in whole.inputs[nc:]}
         for node in whole.nodes:

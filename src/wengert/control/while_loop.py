@@ -137,7 +137,7 @@ class While(Primitive):
         consts, carry = patterns[nt : nt + nb], list(patterns[nt + nb :])
         while True:  # a turn can only add dependences, so they settle
             grown = [union(c, p) for c, p in zip(carry, walk(params["body"], [*consts, *carry]), strict=True)]
-            if all(np.array_equal(c, g) for c, g in zip(carry, grown, strict=True)):
+            if all(np.array_equal(c, g) for c, g in zip(carry, grown, strict=True)):  # type: ignore[arg-type]
                 return carry
             carry = grown
 
@@ -230,7 +230,7 @@ def while_loop(
     return tree.unflatten(carry_tree, result)
 
 
-_FAN, _LEVELS = 8, 7  # 8⁷ turns, two million, before memory grows again
+FAN, _LEVELS = 8, 7  # 8⁷ turns, two million, before memory grows again
 
 
 def _checkpointed(test: Any, body: Any, init: Any, how: str | int) -> Any:
@@ -252,7 +252,7 @@ def _checkpointed(test: Any, body: Any, init: Any, how: str | int) -> Any:
     if how == "log":
         step = body
         for _ in range(_LEVELS):
-            step = recompute(bounded(step, _FAN))
+            step = recompute(bounded(step, FAN))
         return while_loop(test, step, init)
     if isinstance(how, int) and not isinstance(how, bool) and how > 0:
         return while_loop(test, recompute(bounded(body, how)), init)

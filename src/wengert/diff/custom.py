@@ -204,12 +204,12 @@ class _Custom:
     def __init__(self, f: Callable[..., Any], nondiff_argnums: Sequence[int] = ()):
         if not callable(f):
             raise ArgumentError(f"{self.what} takes a function, got {type(f).__name__}{at_user_line()}")
-        functools.update_wrapper(self, f)
+        functools.update_wrapper(self, f)  # type: ignore[arg-type]
         self.f = f
         self.nondiff_argnums = tuple(nondiff_argnums)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self if instance is None else functools.partial(self, instance)
+        return self if instance is None else functools.partial(self, instance)  # type: ignore[arg-type, misc, operator]
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], rules: Sequence[Any], form: str) -> Any:
         if any(r is None for r in rules):

@@ -50,7 +50,7 @@ def value_and_grad(
     """
     _check_function(f, "grad")
     several = not isinstance(argnums, int)
-    nums = tuple(argnums) if several else (argnums,)  # type: ignore[arg-type]
+    nums = (argnums,) if isinstance(argnums, int) else tuple(argnums)
 
     @functools.wraps(f)
     def value_and_grad_of(*args: Any, **kwargs: Any) -> Any:

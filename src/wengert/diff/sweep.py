@@ -94,7 +94,7 @@ def _walk_batch(walk: Walk, seeds: Sequence[Array | None], size: int) -> list[Bl
         return [o for o in outs if o is not None]
 
     try:
-        found, axes = batched(run, [seeds[i] for i in slots], [0] * len(slots), size)
+        found, axes = batched(run, [seeds[i] for i in slots], [0] * len(slots), size)  # type: ignore[misc]
     except (NotImplementedError, AbstractValueError):  # a rule that cannot be batched: a loop does the same
         return _one_by_one(walk, seeds, size)
     flat = iter([_flat(place_batch(o, at, 0, size), size) for o, at in zip(found, axes, strict=True)])

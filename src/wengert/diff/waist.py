@@ -45,7 +45,7 @@ class Profile:
     def __init__(self, graph: Graph):
         self.trace = graph.trace
         self.size = graph.size
-        self.outputs = _distinct([o for o in graph.outputs if o.trace is graph.trace and o.dtype.kind in "fc"])
+        self.outputs = _distinct([o for o in graph.outputs if o.trace is graph.trace and o.dtype.kind in "fc"])  # type: ignore[misc]
         active = [False] * graph.size
         for v in graph.inputs:
             active[v.index] = True

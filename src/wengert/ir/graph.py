@@ -30,7 +30,7 @@ class Var(Tracer):
         self.trace = trace
         self.data = data
         self.index = index
-        self._type = type
+        self._type: Any = type
 
     @property
     def type(self) -> ArrayType:

@@ -172,7 +172,7 @@ def out_type(primitive: Primitive, args: Sequence[Array], params: Params) -> Any
     if primitive.multiple:
         each = weak if isinstance(weak, tuple) else (weak,) * len(result)
         return tuple([ArrayType(t.shape, t.dtype, w) for t, w in zip(result, each, strict=True)])
-    return ArrayType(result.shape, result.dtype, weak)
+    return ArrayType(result.shape, result.dtype, weak)  # type: ignore[arg-type]
 
 
 __all__ = ["FACETS", "Params", "Primitive", "Tracer", "Unsupported", "evaluate_now", "out_type", "registry"]

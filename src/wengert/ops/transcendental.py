@@ -38,7 +38,7 @@ rsqrt = _smooth("rsqrt", lambda x: 1 / np.sqrt(x), lambda y, x: -0.5 * (y / x), 
 cbrt = _smooth("cbrt", np.cbrt, lambda y, x: 1 / (3 * y * y), "The real cube root.", takes="f")
 
 sin = _smooth("sin", np.sin, lambda y, x: cos(x), "The sine of `x` in radians.")
-cos = _smooth("cos", np.cos, lambda y, x: -sin(x), "The cosine of `x` in radians.")
+cos: Elementwise = _smooth("cos", np.cos, lambda y, x: -sin(x), "The cosine of `x` in radians.")
 tan = _smooth("tan", np.tan, lambda y, x: 1 + y * y, "The tangent of `x` in radians.")
 asin = _smooth("asin", np.arcsin, lambda y, x: 1 / sqrt((1 - x) * (1 + x)), "The inverse sine, in radians.")
 acos = _smooth("acos", np.arccos, lambda y, x: -1 / sqrt((1 - x) * (1 + x)), "The inverse cosine, in radians.")
@@ -63,7 +63,7 @@ atan2 = Elementwise(
 )
 
 sinh = _smooth("sinh", np.sinh, lambda y, x: cosh(x), "The hyperbolic sine.")
-cosh = _smooth("cosh", np.cosh, lambda y, x: sinh(x), "The hyperbolic cosine.")
+cosh: Elementwise = _smooth("cosh", np.cosh, lambda y, x: sinh(x), "The hyperbolic cosine.")
 tanh = _smooth("tanh", np.tanh, lambda y, x: 1 - y * y, "The hyperbolic tangent.")
 asinh = _smooth("asinh", np.arcsinh, lambda y, x: 1 / sqrt(1 + x * x), "The inverse hyperbolic sine.")
 acosh = _smooth("acosh", np.arccosh, lambda y, x: 1 / (sqrt(x - 1) * sqrt(x + 1)), "The inverse hyperbolic cosine.")

@@ -122,7 +122,7 @@ def node_patterns(node: Node, trace: Any, arriving: Sequence[Pattern]) -> Sequen
         found = special(arriving, types, node.params, constants)
         if found is not None:
             return [found]
-    known = (constants,) if _takes_constants(type(primitive)) else ()
+    known = (constants,) if _takes_constants(type(primitive)) else ()  # type: ignore[arg-type]
     try:
         out = primitive.sparsity(arriving, types, node.params, *known)
     except NotImplementedError:
