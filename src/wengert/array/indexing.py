@@ -47,8 +47,13 @@ def getitem(x: Array, index: Any) -> Array:
             return cls(x.data[index])
         except (IndexError, TypeError, WengertError):
             pass  # fails again below, in the user's terms
+    shape = x.shape
+    if type(index) is int and shape and -shape[0] <= index < shape[0]:  # the commonest index of all
+        i, rest = index % shape[0], shape[1:]
+        row = slice_p.bind(x, start=(i, *(0,) * len(rest)), stop=(i + 1, *rest), step=(1,) * len(shape))
+        return reshape(row, rest)
     try:
-        return Plan(x.shape, index).get(x)
+        return Plan(shape, index).get(x)
     except MaskError as error:
         raise AbstractValueError(error.args[0] + at_user_line()) from None
 

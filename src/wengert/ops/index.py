@@ -95,7 +95,7 @@ class Gather(Primitive):
     ) -> ArrayType:
         lead = _check_indices(self.name, indices, axes, x.ndim)
         for a in axes:
-            if x.shape[a] == 0 and math.prod(lead) and outside == "clip":
+            if x.shape[a] == 0 and 0 not in lead and outside == "clip":
                 raise ShapeError(f"gather from axis {a} of length 0: there is nothing to read{at_user_line()}")
         return ArrayType(lead + tuple(x.shape[k] for k in others(axes, x.ndim)), x.dtype)
 

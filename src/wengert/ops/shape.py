@@ -153,16 +153,14 @@ class Pad(Structural):
             wide = np.full(spread, fill, x.dtype)
             wide[tuple(slice(None, None, inner + 1) for _, _, inner in padding)] = x
             x = wide
-        x = x[
-            tuple(
-                slice(max(-low, 0), max(d - max(-high, 0), 0))
-                for d, (low, high, _) in zip(x.shape, padding, strict=True)
-            )
-        ]
-        lows = [max(low, 0) for low, _, _ in padding]
-        shape = [d + low + max(high, 0) for d, low, (_, high, _) in zip(x.shape, lows, padding, strict=True)]
-        out = np.full(shape, fill, x.dtype)
-        out[tuple(slice(low, low + d) for d, low in zip(x.shape, lows, strict=True))] = x
+        out = np.full([d + low + high for d, (low, high, _) in zip(x.shape, padding, strict=True)], fill, x.dtype)
+        taken, place = [], []  # element j of x comes to stand at j + low, if that is inside
+        for d, n, (low, _, _) in zip(x.shape, out.shape, padding, strict=True):
+            first = max(0, -low)
+            last = max(min(d, n - low), first)
+            taken.append(slice(first, last))
+            place.append(slice(first + low, last + low))
+        out[tuple(place)] = x[tuple(taken)]
         return out
 
     def partial(self, i: int, values: Sequence[Array], out: Array, params: Params) -> Map | None:
