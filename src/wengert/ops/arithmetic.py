@@ -29,6 +29,16 @@ def _guarded(t: Any, d: Any) -> Any:
     return np.where(t == 0, product.dtype.type(0), product)
 
 
+def _annihilating(x: Any, y: Any) -> Any:
+    product = _guarded(x, y)
+    if product.ndim == 0:
+        return product if product == product else np.where(y == 0, np.zeros_like(product), product)
+    squares = np.vdot(product, product)
+    if squares == squares:
+        return product
+    return np.where(y == 0, product.dtype.type(0), product)
+
+
 add = Signed("add", operator.add, ONE, ONE, takes="ifc", doc="`x + y`.")
 subtract = Signed("subtract", operator.sub, ONE, MINUS, takes="ifc", doc="`x - y`.")
 multiply = Elementwise("multiply", operator.mul, lambda o, x, y: y, lambda o, x, y: x, doc="`x * y`.")
@@ -38,6 +48,13 @@ guarded_multiply = Elementwise(
     lambda o, t, d: d,
     lambda o, t, d: Guarded(t, d.shape, o.shape),
     doc="`t * d`, but exactly 0 where `t` is 0, whatever `d`: how a (co)tangent meets a derivative.",
+)
+annihilating_multiply = Elementwise(
+    "annihilating_multiply",
+    _annihilating,
+    lambda o, x, y: Guarded(y, x.shape, o.shape),
+    lambda o, x, y: Guarded(x, y.shape, o.shape),
+    doc="`x * y`, but exactly 0 where either is 0: how a derivative meets the (co)tangent of a derivative.",
 )
 scale = Elementwise(
     "scale",
@@ -211,9 +228,9 @@ def _whole(f: Any) -> Any:
     return lambda x: x if x.dtype.kind in "iub" else f(x)
 
 
-floor = NotDifferentiable("floor", _whole(np.floor), arity=1, takes="if", doc="The largest whole number not above `x`.")
+floor: Elementwise = NotDifferentiable("floor", _whole(np.floor), arity=1, takes="if", doc="The largest whole number not above `x`.")
 ceil = NotDifferentiable("ceil", _whole(np.ceil), arity=1, takes="if", doc="The smallest whole number not below `x`.")
-trunc = NotDifferentiable("trunc", _whole(np.trunc), arity=1, takes="if", doc="The whole number next to `x` towards 0.")
+trunc: Elementwise = NotDifferentiable("trunc", _whole(np.trunc), arity=1, takes="if", doc="The whole number next to `x` towards 0.")
 round_ = NotDifferentiable(
     "round", _whole(np.round), arity=1, takes="ifc", doc="The nearest whole number; halves go to the even one."
 )

@@ -24,7 +24,7 @@ from wengert.ops.promote import convert, number, promote
 ONE = "one"  # the derivative is 1: the map is the identity
 MINUS = "minus"  # the derivative is -1
 _NUMBERS = (float, int)
-Factor = Callable[..., Array] | str | None
+Factor = Callable[..., Any] | str | None  # a function gives an Array or a Map
 
 
 class Elementwise(Primitive):
@@ -253,19 +253,19 @@ class Scale(Map):
 
 
 class Guarded(Scale):
-    """How a guarded product depends on its second factor: `Scale`, but 0 where the *first* is 0, whatever arrives.
+    """How a guarded product depends on the factor that does not guard: `Scale`, but 0 also where its own factor is 0.
 
-    There the product is 0 for every second factor, so an infinite change of that (of 1/x at 0, say) changes nothing.
+    There the product is 0 whatever the other factor, so an infinite change of that (of 1/x at 0, say) changes nothing.
     """
 
     __slots__ = ()
 
     def push(self, tangent: Array) -> Array:
-        product = registry["guarded_multiply"].bind(self._factor, tangent)
+        product = registry["annihilating_multiply"].bind(tangent, self._factor)
         return product if product.shape == self.out_shape else stretch_to(product, self.out_shape)
 
     def pull(self, cotangent: Array) -> Array:
-        product = registry["guarded_multiply"].bind(self._factor, cotangent)
+        product = registry["annihilating_multiply"].bind(cotangent, self._factor)
         return product if product.shape == self.shape else sum_to(product, self.shape)
 
 

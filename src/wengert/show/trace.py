@@ -24,6 +24,7 @@ from wengert.show.node import GraphNode
 SHORT = {
     "multiply": "mul",
     "guarded_multiply": "mul",
+    "annihilating_multiply": "mul",
     "subtract": "sub",
     "divide": "div",
     "negative": "neg",

@@ -196,5 +196,6 @@ def _matrix_constant(
 _WITH_CONSTANT = {
     "multiply": _times_constant,
     "guarded_multiply": _times_constant,
+    "annihilating_multiply": _times_constant,
     "dot_general": _matrix_constant,
 }
