@@ -6,9 +6,10 @@ turns into a dilation of the input, and the other way round.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -76,9 +77,11 @@ class Conv(Primitive):
         dtype = x.dtype
         if dtype == np.float16:  # has no matrix product of its own
             x, kernel = x.astype(np.float32), kernel.astype(np.float32)
-        x = padded(x, padding, input_dilation, x.dtype.type(0))
-        view = windows(x, kernel.shape[2:], stride, kernel_dilation)  # (N, channels, *P, *K)
-        out = _convolve(view, kernel, groups)
+        if any(base > 1 and step == 1 for base, step in zip(input_dilation, stride, strict=True)):
+            out = _by_phases(x, kernel, stride, padding, input_dilation, kernel_dilation, groups)
+        else:
+            x = padded(x, padding, input_dilation, x.dtype.type(0))
+            out = _convolve(windows(x, kernel.shape[2:], stride, kernel_dilation), kernel, groups)
         return out if out.dtype == dtype else out.astype(dtype)
 
     def partial(self, i: int, values: Sequence[Array], out: Array, params: Params) -> Map | None:
@@ -189,6 +192,54 @@ def _channels_to_batch(x: Array, groups: int) -> Array:
 # Evaluation: the windows are copied out (unfolded) so that one matrix product does the sum.
 
 
+def _by_phases(x: Any, kernel: Any, stride: Steps, padding: Pairs, base: Steps, dilation: Steps, groups: int) -> Any:
+    """A convolution of dilated input, without meeting the zeros in between.
+
+    Along an axis of base d and stride 1, output places that are equal modulo d see the same part of the kernel.
+    """
+    lengths = [
+        (spread(n, b) + sum(pair) - spread(k, d)) // s + 1
+        for n, b, pair, k, d, s in zip(x.shape[2:], base, padding, kernel.shape[2:], dilation, stride, strict=True)
+    ]
+    if min(lengths, default=1) < 1:
+        raise ValueError("a window that does not fit")
+    out = np.zeros((x.shape[0], kernel.shape[0], *lengths), x.dtype)
+    axes = [
+        list(_phases(n, p, k, pair[0], d, b)) if b > 1 and s == 1 else [_Phase(slice(None), slice(None), pair, b, d)]
+        for n, p, k, pair, d, b, s in zip(
+            x.shape[2:], lengths, kernel.shape[2:], padding, dilation, base, stride, strict=True
+        )
+    ]
+    for phases in itertools.product(*axes):
+        part = kernel[(..., *[f.taps for f in phases])]
+        seen = padded(x, tuple(f.padding for f in phases), tuple(f.base for f in phases), x.dtype.type(0))
+        view = windows(seen, part.shape[2:], stride, tuple(f.dilation for f in phases))
+        out[(..., *[f.places for f in phases])] = _convolve(view, part, groups)
+    return out
+
+
+class _Phase(NamedTuple):
+    """Along one axis: some places of the output, the taps that they see, and the convolution between the two."""
+
+    places: slice
+    taps: slice
+    padding: tuple[int, int]
+    base: int
+    dilation: int
+
+
+def _phases(length: int, places: int, taps: int, low: int, dilation: int, base: int) -> Iterator[_Phase]:
+    every = base // math.gcd(dilation, base)  # of the taps, this one sees an element, not a zero
+    for first in range(min(base, places)):
+        for tap in range(min(every, taps)):
+            start = first + tap * dilation - low
+            if start % base == 0:
+                start //= base
+                step = every * dilation // base
+                end = start + -(-(places - first) // base) - 1 + spread(-(-(taps - tap) // every), step)
+                yield _Phase(slice(first, None, base), slice(tap, None, every), (-start, end - length), 1, step)
+
+
 def _convolve(view: Any, kernel: Any, groups: int) -> Any:
     """The product of windows (N, groups·C, *P, *K) with a kernel (groups·O, C, *K)."""
     spatial = kernel.ndim - 2
@@ -203,7 +254,7 @@ def _convolve(view: Any, kernel: Any, groups: int) -> Any:
     if c == 1 and o <= 2 and k <= DIRECT:
         return _by_taps(view, matrices, out)
     at_p, at_k = tuple(range(3, 3 + spatial)), tuple(range(3 + spatial, 3 + 2 * spatial))
-    if p >= 32 or n == 1:  # an unfolded matrix for each example
+    if p >= 32:  # an unfolded matrix for each example
         result = out.reshape(n, groups, o, p)
         columns = view.transpose((0, 1, 2, *at_k, *at_p))
         step = max(1, BLOCK // (groups * c * k * p))

@@ -176,11 +176,11 @@ def _polygamma(x: Any, *, order: int) -> Any:
     return by_region(x, [0.0], [lambda x: _polygamma_reflected(x, order), lambda x: _polygamma_positive(x, order)], x)
 
 
-lgamma = Elementwise(
-    "lgamma", in_double(_lgamma), lambda y, x: digamma(x), takes="f", doc="`log |Γ(x)|`; infinite at 0, -1, -2, …"
-)
 digamma = Elementwise(
     "digamma", in_double(_digamma), lambda y, x: polygamma(1, x), takes="f", doc="The derivative of `log Γ(x)`."
+)
+lgamma = Elementwise(
+    "lgamma", in_double(_lgamma), lambda y, x: digamma(x), takes="f", doc="`log |Γ(x)|`; infinite at 0, -1, -2, …"
 )
 
 
