@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -13,7 +14,7 @@ from wengert.ir.array import Array
 from wengert.ir.maps import Linear, Map
 from wengert.ir.primitive import Params, Primitive
 from wengert.ir.source import at_user_line
-from wengert.ir.types import ArrayType
+from wengert.ir.types import ArrayType, Shape
 from wengert.ops.shape import broadcast_to, permute, to_front
 
 Axes = tuple[int, ...]
@@ -43,22 +44,13 @@ class DotGeneral(Primitive):
         )
 
     def evaluate(self, x: Any, y: Any, *, batch: tuple[Axes, Axes], contract: tuple[Axes, Axes]) -> Any:  # type: ignore[override]
-        (bx, by), (cx, cy) = batch, contract
-        if (
-            not bx and x.ndim == 2 and y.ndim == 2 and len(cx) == 1
-        ):  # plain matrices: no copies, BLAS takes either layout
-            return np.matmul(x if cx == (1,) else x.T, y if cy == (0,) else y.T)
-        if any(x.shape[i] != y.shape[j] for i, j in zip(bx + cx, by + cy, strict=True)):
-            raise ValueError("paired axes differ")  # where there is no element NumPy would not notice
-        fx = tuple(i for i in range(x.ndim) if i not in bx + cx)
-        fy = tuple(i for i in range(y.ndim) if i not in by + cy)
-        shape = tuple(x.shape[i] for i in bx + fx) + tuple(y.shape[i] for i in fy)
-        lead = tuple(x.shape[i] for i in bx)
-        k = int(np.prod([x.shape[i] for i in cx], dtype=int))
-        left = x.transpose(bx + fx + cx).reshape(*lead, int(np.prod([x.shape[i] for i in fx], dtype=int)), k)
-        right = y.transpose(by + cy + fy).reshape(*lead, k, int(np.prod([y.shape[i] for i in fy], dtype=int)))
-        product = np.matmul if cx else np.multiply  # an outer product sums nothing: -0 stays -0
-        return product(left, right).reshape(shape)
+        cx, cy = contract
+        if len(cx) == 1 and not batch[0] and x.ndim <= 2 and y.ndim <= 2:  # plain: no copies, BLAS takes either layout
+            return (x if cx[0] == x.ndim - 1 else x.T).dot(y if cy[0] == 0 else y.T)
+        x_order, x_shape, y_order, y_shape, shape = _as_matrices(x.shape, y.shape, batch, contract)
+        left, right = x.transpose(x_order).reshape(x_shape), y.transpose(y_order).reshape(y_shape)
+        out = np.matmul(left, right) if cx else left * right  # an outer product sums nothing: -0 stays -0
+        return out if out.shape == shape else out.reshape(shape)
 
     def partial(self, i: int, values: Sequence[Array], out: Array, params: Params) -> Map | None:
         return Linear(self, i, values, params) if out.dtype.kind in "fc" else None
@@ -110,6 +102,20 @@ class DotGeneral(Primitive):
             full = np.broadcast_to(full, (*shape, rows.shape[-1]))
             out = full if out is None else out | full
         return out
+
+
+@lru_cache(maxsize=1024)
+def _as_matrices(x: Shape, y: Shape, batch: tuple[Axes, Axes], contract: tuple[Axes, Axes]) -> Any:
+    """How a product becomes one of stacked matrices: each input's order of axes and shape, and the result's shape."""
+    (bx, by), (cx, cy) = batch, contract
+    if any(x[i] != y[j] for i, j in zip(bx + cx, by + cy, strict=True)):
+        raise ValueError("paired axes differ")  # where there is no element NumPy would not notice
+    fx = tuple(i for i in range(len(x)) if i not in bx + cx)
+    fy = tuple(i for i in range(len(y)) if i not in by + cy)
+    lead, left, right = tuple(x[i] for i in bx), tuple(x[i] for i in fx), tuple(y[i] for i in fy)
+    k = math.prod(x[i] for i in cx)
+    x_matrix, y_matrix = (*lead, math.prod(left), k), (*lead, k, math.prod(right))
+    return bx + fx + cx, x_matrix, by + cy + fy, y_matrix, lead + left + right
 
 
 @lru_cache(maxsize=1024)
