@@ -31,8 +31,8 @@ def test_known_answers(key: Any, counter: Any, words: Any) -> None:
     assert (x0.tolist(), x1.tolist()) == ([words[0]] * 3, [words[1]] * 3)
 
 
-@pytest.mark.parametrize("n", [0, 1, 2, 3, 23, 24, 25, 26, 1000, 16383, 16384, 16385, 40001])
-@pytest.mark.parametrize("rows", [1, 2, 5])
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 23, 24, 25, 26, 510, 511, 512, 1000, 16383, 16384, 16385, 40001])
+@pytest.mark.parametrize("rows", [1, 2, 5, 70])
 def test_every_way_of_computing_gives_the_same_words(n: int, rows: int) -> None:
     """Few blocks, many blocks and many keys take different ways; the words are those of the definition."""
     keys = np.arange(2 * rows, dtype=np.uint32).reshape(rows, 2) * np.uint32(2654435761)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import decimal
+import doctest
+import importlib
 import math
 
 import numpy as np
@@ -219,3 +221,15 @@ def test_sinc_has_smooth_derivatives_at_zero() -> None:
     near, far = (np.sinc(x + h) - np.sinc(x - h) for h in (step, 2 * step))
     wanted = (8 * near - far) / (12 * step)
     np.testing.assert_allclose(wg.vmap(slope)(x), wanted, atol=1e-10)
+
+
+@pytest.mark.parametrize("module", ["array.special", "array.conv", "random"])
+def test_examples_in_docstrings(module: str) -> None:
+    found = importlib.import_module(f"wengert.{module}")
+    runner, finder = doctest.DocTestRunner(), doctest.DocTestFinder(recurse=False)
+    for name, function in vars(found).items():
+        if callable(function):
+            for example in finder.find(function, name, globs={"wg": wg, "np": np}):
+                runner.run(example)
+    results = runner.summarize()
+    assert results.failed == 0 and results.attempted >= 4

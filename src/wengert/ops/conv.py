@@ -204,7 +204,7 @@ def _by_phases(x: Any, kernel: Any, stride: Steps, padding: Pairs, base: Steps, 
     if min(lengths, default=1) < 1:
         raise ValueError("a window that does not fit")
     out = np.zeros((x.shape[0], kernel.shape[0], *lengths), x.dtype)
-    axes = [
+    axes: list[list[_Phase]] = [
         list(_phases(n, p, k, pair[0], d, b)) if b > 1 and s == 1 else [_Phase(slice(None), slice(None), pair, b, d)]
         for n, p, k, pair, d, b, s in zip(
             x.shape[2:], lengths, kernel.shape[2:], padding, dilation, base, stride, strict=True

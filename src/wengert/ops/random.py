@@ -24,6 +24,7 @@ ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA  # of the key schedule
 MASK = 0xFFFFFFFF
 BLOCK = 8192  # counters at a time, so that both words stay in the cache for all rounds
+LONG = 256  # from this many blocks on, one key alone keeps NumPy busy
 FEW = 12  # up to this many blocks, Python's integers are quicker than NumPy's calls
 
 # The first word of the counter: what a key draws, what it is split into and what it is folded into never coincide.
@@ -71,18 +72,23 @@ def random_words(keys: Any, n: int, stream: int) -> Any:
                 out[row, b], out[row, blocks + b] = threefry_int(k0, k1, stream, b)
         return out[:, :n]
     first, second = out[:, :blocks], out[:, blocks:]
-    first[...] = stream
-    second[...] = np.arange(blocks, dtype=uint32)
-    if blocks >= BLOCK:
+    counters = np.arange(blocks, dtype=uint32)
+    if blocks >= LONG:  # key by key
+        first[...] = stream
+        second[...] = counters
         for row, (k0, k1) in enumerate(keys):
             for start in range(0, blocks, BLOCK):
                 part = slice(start, start + BLOCK)
                 threefry(k0, k1, first[row, part], second[row, part])
-    else:
-        step = max(1, BLOCK // max(blocks, 1))
-        for start in range(0, rows, step):
-            part = slice(start, start + step)
-            threefry(keys[part, :1], keys[part, 1:], first[part], second[part])
+        return out[:, :n]
+    step = max(1, BLOCK // max(blocks, 1))
+    for start in range(0, rows, step):  # many keys side by side, along the axis that NumPy runs through innermost
+        part = slice(start, start + step)
+        k0, k1 = np.ascontiguousarray(keys[part].T)
+        x0 = np.full((blocks, len(k0)), stream, uint32)
+        x1 = np.repeat(counters[:, None], len(k0), axis=1)
+        threefry(k0, k1, x0, x1)
+        first[part], second[part] = x0.T, x1.T
     return out[:, :n]
 
 
