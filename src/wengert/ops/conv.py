@@ -211,10 +211,12 @@ def _by_phases(x: Any, kernel: Any, stride: Steps, padding: Pairs, base: Steps, 
         )
     ]
     for phases in itertools.product(*axes):
-        part = kernel[(..., *[f.taps for f in phases])]
+        taps: Any = (..., *[f.taps for f in phases])
+        places: Any = (..., *[f.places for f in phases])
+        part = kernel[taps]
         seen = padded(x, tuple(f.padding for f in phases), tuple(f.base for f in phases), x.dtype.type(0))
         view = windows(seen, part.shape[2:], stride, tuple(f.dilation for f in phases))
-        out[(..., *[f.places for f in phases])] = _convolve(view, part, groups)
+        out[places] = _convolve(view, part, groups)
     return out
 
 
