@@ -12,7 +12,7 @@ from wengert.control.carry import follow_types, settle_carry
 from wengert.control.checkpoint import checkpoint as recompute
 from wengert.control.functions import Staged, flatten_arrays, stage_function
 from wengert.control.scan import scan_p
-from wengert.control.while_loop import while_loop
+from wengert.control.while_loop import FAN, while_loop
 from wengert.errors import ArgumentError, DTypeError, ShapeError
 from wengert.ir.array import Array, concrete
 from wengert.ir.source import at_user_line
@@ -40,7 +40,7 @@ def scan(
         length: the number of turns, where `xs` is None.
         reverse: whether to go from the last element to the first; ys keep the order of xs.
         checkpoint: what the derivative keeps. None: residuals of every turn. "sqrt": about 2√T carries, for one more run
-            forward. "log": about log₂ T carries, for log₂ T more runs forward. An integer k: a carry every k turns.
+            forward. "log": about 8·log₈ T carries, for log₈ T more runs forward. An integer k: a carry every k turns.
 
     Raises:
         ArgumentError: `f` returns no pair, or a carry of another structure.
@@ -107,7 +107,7 @@ def _turns(xs: list[Array], length: int | None) -> int:
 def _checkpointed(f: Any, init: Any, xs: Any, turns: int, reverse: bool, how: int | str) -> tuple[Any, Any]:
     """A scan of scans: the inner ones are run again for their derivative."""
     if how == "log":
-        group = max(turns // 2, 1)
+        group = max(turns // FAN, 1)
     elif how in ("sqrt", True):
         group = max(round(turns**0.5), 1)
     elif isinstance(how, int) and how > 0:
@@ -119,7 +119,7 @@ def _checkpointed(f: Any, init: Any, xs: Any, turns: int, reverse: bool, how: in
     if turns <= group or group == 1:
         return scan(f, init, xs, turns, reverse)
     whole = turns // group
-    inner = "log" if how == "log" and group > 2 else None
+    inner = "log" if how == "log" and group > FAN else None
 
     def part(sequence: Any, start: int, stop: int) -> Any:
         return tree.map(lambda x: _rows(as_array(x), start, stop), sequence)
