@@ -348,3 +348,26 @@ test = graph_of(lambda low, c: [c > low], number, number)
 sample(
     "while_loop", np.array(0.1), np.array(0.8), np.array(1.1), test=test, body=body, num_test=1, num_body=1, emit=False
 )
+
+fresh("Custom derivatives")
+
+
+@wg.custom_jvp
+def product_by_rule(x: Any, y: Any) -> Any:
+    return wg.sin(x) * y
+
+
+product_by_rule.defjvps(lambda t, out, x, y: t * wg.cos(x) * y, lambda t, out, x, y: t * wg.sin(x))
+
+
+@wg.custom_vjp
+def product_by_pullback(x: Any, y: Any) -> Any:
+    return wg.sin(x) * y
+
+
+product_by_pullback.defvjp(
+    lambda x, y: (wg.sin(x) * y, (x, y)), lambda kept, ct: (ct * wg.cos(kept[0]) * kept[1], ct * wg.sin(kept[0]))
+)
+for custom in (product_by_rule, product_by_pullback):
+    (node,) = graph_of(lambda x, y, f=custom: [f(x, y)], x3, y3).nodes
+    sample(node.primitive.name, x3, y3, **node.params)

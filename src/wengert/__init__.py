@@ -187,7 +187,6 @@ from wengert.control.while_loop import while_loop as while_loop
 from wengert.debug import debug_nonfinite as debug_nonfinite
 from wengert.diff.custom import custom_jvp as custom_jvp
 from wengert.diff.custom import custom_vjp as custom_vjp
-from wengert.diff.custom import stop_gradient as stop_gradient
 from wengert.diff.derivatives import grad as grad
 from wengert.diff.derivatives import hvp as hvp
 from wengert.diff.derivatives import jvp as jvp
@@ -202,6 +201,7 @@ from wengert.diff.sparse.api import SparseMatrix as SparseMatrix
 from wengert.diff.sparse.api import sparse_hessian as sparse_hessian
 from wengert.diff.sparse.api import sparse_jacobian as sparse_jacobian
 from wengert.diff.sparse.api import sparsity_pattern as sparsity_pattern
+from wengert.diff.stop_gradient import stop_gradient as stop_gradient
 from wengert.explain import explain as explain
 from wengert.execute.jit import jit as jit
 

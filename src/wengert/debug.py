@@ -20,17 +20,17 @@ __all__ = ["debug_nonfinite"]
 class debug_nonfinite:
     """A context in which the first step that makes a NaN or an infinity raises `NonFiniteError`.
 
-    The error names the step, the ranges of its inputs and the user's line: the line that computed the value, also when it
-    was the derivative of that step that went wrong. A NaN is blamed on the step whose inputs have none, an infinity on the
-    step whose inputs are finite: infinities that are put in (a mask of -inf) are nobody's fault, nor is what passes
-    through later steps. What a derivative rule computes on its way and then masks out is not looked at.
+    The error names the step, the ranges of its inputs and the user's line: the line that computed the value, also when
+    it was the derivative of that step that went wrong. A NaN is blamed on the step whose inputs have none, an infinity
+    on the step whose inputs are finite: infinities that are put in (a mask of -inf) are nobody's fault, nor is what
+    passes through later steps. What a derivative rule computes on its way and then masks out is not looked at.
 
     Args:
         nan: whether to stop at a NaN.
         inf: whether to stop at an infinity.
 
-    Every evaluation is checked and compiled calls run step by step, so expect it to be slow. Loops (`scan`, `while_loop`)
-    are one step. The context holds for all threads.
+    Every evaluation is checked and compiled calls run step by step, so expect it to be slow. Loops (`scan`,
+    `while_loop`) are one step. The context holds for all threads.
 
     Raises:
         NonFiniteError: at the first NaN or infinity.
@@ -166,5 +166,3 @@ def _ranges(what: str, arrays: Sequence[Any]) -> str:
 
 def _at(source: Source | None) -> str:
     return f"\n  at {source}" if source is not None else at_user_line()
-
-

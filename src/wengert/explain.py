@@ -22,8 +22,8 @@ __all__ = ["GraphSummary", "explain"]
 def explain(f: Callable[..., Any]) -> Callable[..., Any]:
     """A function that tells, for given arguments, what `f` would do; print its result.
 
-    A transformed function that makes a choice says which and why (`wg.jacobian`: the sweeps that each way takes). It does
-    so by an attribute `explain`, a function of the same arguments. For any other function: a summary of its graph.
+    A transformed function that makes a choice says which and why (`wg.jacobian`: the sweeps that each way takes). It
+    does so by an attribute `explain`, a function of the same arguments. For any other function: a summary of its graph.
 
     Raises:
         ArgumentError: `f` is no function.

@@ -1,13 +1,11 @@
-"""The steps behind `custom_jvp` and `custom_vjp`: `custom_jvp_call` and `custom_vjp_call`.
+"""What a custom derivative is made of: rules, objects on flat lists of arrays, in one of three forms.
 
-A rule is an object on flat lists of arrays, in one of three forms:
-
-    Direct    the user's own functions, run on whatever values arrive
+    Direct    the user's own functions, run on whatever values arrive (in `custom`)
     Staged    graphs of them, with the values that they close over as the first inputs of the step
     Batched   another rule, on many examples at once
 
-A `JvpRule` has `jvp(primals, tangents) -> (outs, tangents of outs)`; a `VjpRule` has `fwd(*primals) -> (outs, residuals,
-settings)` and `bwd(residuals, settings, cotangents) -> cotangents of primals`. None is a zero (co)tangent.
+A `JvpRule` has `jvp(primals, tangents) -> (outs, tangents of outs)`; a `VjpRule` has `fwd(*primals) -> (outs,
+residuals, settings)` and `bwd(residuals, settings, cotangents) -> cotangents of primals`. None is a zero (co)tangent.
 """
 
 from __future__ import annotations
@@ -15,23 +13,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from wengert.batch import batched, batched_graph, place_batch
+from wengert.batch import batched, place_batch
 from wengert.diff.linearize import forward, linearize
-from wengert.diff.pull import pull
-from wengert.diff.push import push
 from wengert.diff.zeros import zeros
-from wengert.errors import ArgumentError, EscapedTraceError, ShapeError, UnsupportedError
+from wengert.errors import (
+    ArgumentError,
+    ShapeError,
+)
 from wengert.ir.array import Array
-from wengert.ir.graph import Graph, evaluate, replay
-from wengert.ir.primitive import Params, Primitive, Unsupported
-from wengert.ir.record import Staging, Tape, stage
+from wengert.ir.graph import Graph, replay
+from wengert.ir.record import stage
 from wengert.ir.source import at_user_line
-from wengert.ir.types import ArrayType
 from wengert.ops.promote import as_array, convert
 from wengert.ops.reduce import sum_p
-from wengert.ops.shape import to_front
 
 Arrays = Sequence[Array]
 Optional = Sequence[Array | None]
@@ -53,6 +47,10 @@ class Rule:
     """A function with a derivative of its own. `level` is that of the transformation which asks, if it matters."""
 
     level: int | None = None
+    name = ""
+
+    def __repr__(self) -> str:
+        return self.name or type(self).__name__
 
     def function(self, *values: Array) -> list[Array]:
         raise NotImplementedError
@@ -96,7 +94,7 @@ class StagedRule:
         leaf_types = self.graph.in_types[self.num_mine :]
         self.whole = stage(self.function, [*[a.type for a in everything], *leaf_types], self.graph.name)[0]
         for graph, positions in zip(graphs, self.positions, strict=True):
-            at = {p: v for p, v in zip(positions, graph.inputs, strict=False)}
+            at = dict(zip(positions, graph.inputs, strict=False))
             for node in graph.nodes:
                 if node.params.get("rule") is self:
                     extra = [at.get(p) for p in range(self.num_mine, len(everything))]
@@ -112,8 +110,8 @@ class StagedRule:
         k = len(values) - self.num_leaves
         if k != self.num_captured:
             raise ArgumentError(
-                "a custom rule calls its own function inside another transformation (vmap, a loop), and both close over "
-                f"values that are being differentiated or traced; make those values arguments{at_user_line()}"
+                "a custom rule calls its own function inside another transformation (vmap, a loop), and both close "
+                f"over values that are being differentiated or traced; make those values arguments{at_user_line()}"
             )
         return values[:k], values[k:]
 
@@ -257,195 +255,6 @@ class BatchedVjp(VjpRule):
         return result
 
 
-class CustomCall(Primitive):
-    """What both kinds share: one step that applies a function; `graph` is the function staged, or None."""
-
-    multiple = True
-
-    def type(self, *types: ArrayType, graph: Graph | None, rule: Rule) -> Any:
-        return (graph or stage(rule.function, types)[0]).out_types
-
-    def weak_result(self, args: Sequence[Any], params: Params) -> Any:
-        graph = params["graph"]
-        return super().weak_result(args, params) if graph is None else tuple(t.weak for t in graph.out_types)
-
-    def evaluate(self, *values: Any, graph: Graph | None, rule: Rule) -> Any:
-        if graph is not None:
-            return tuple(np.asarray(o) for o in evaluate(graph, values))
-        outs = rule.function(*[Array(v) for v in values])
-        if any(o.trace is not None for o in outs):
-            raise ClosesOverTracer
-        return tuple(o.data for o in outs)
-
-    def _batch(
-        self, make: Any, values: Arrays, axes: Sequence[int | None], size: int, graph: Graph | None, rule: Rule
-    ) -> Any:
-        flags = [a is not None for a in axes]
-        moved = [v if a is None else to_front(v, a) for v, a in zip(values, axes, strict=True)]
-        level = None
-        if graph is not None:
-            graph = batched_graph(graph, flags, size, [True] * len(graph.outputs))[0]
-        else:
-            level = max([0, *(v.trace.level for v in moved if v.trace is not None)]) or None
-        outs = self.bind(*moved, graph=graph, rule=make(rule, flags, size, level))
-        return outs, (0,) * len(outs)
-
-
-class CustomJvpCall(CustomCall):
-    """A function whose derivative is stated as a linear function of tangents."""
-
-    def linearize(self, values: Arrays, params: Params, active: Sequence[bool]) -> Any:
-        rule: JvpRule = params["rule"]
-        slots = [i for i, (v, a) in enumerate(zip(values, active, strict=True)) if a and is_float(v)]
-        below, tape = Staging(), Tape()
-        try:
-            tangents: list[Array | None] = [None] * len(values)
-            for i in slots:
-                tangents[i] = tape.input(below.input(values[i].type))
-            outs, pushed = rule.jvp(values, tangents)
-            check_levels(outs, rule.level)
-            for node in tape.nodes:
-                check_levels([a for a in node.inputs if a.trace is not tape and a.trace is not below], rule.level)
-            pushed = [t if t is not None and t.trace is tape else None for t in pushed]
-            graph = tape.finish([t for t in pushed if t is not None])
-        finally:
-            tape.closed = below.closed = True
-        return tuple(outs), StatedDerivative(graph, slots, len(values), [t is not None for t in pushed])
-
-    def forward(self, values: Arrays, tangents: Optional, params: Params) -> Any:
-        rule: JvpRule = params["rule"]
-        outs, pushed = rule.jvp(values, tangents)
-        check_levels([*outs, *pushed], rule.level)
-        return tuple(outs), pushed
-
-    def batch(self, values: Arrays, axes: Sequence[int | None], size: int, params: Params) -> Any:
-        return self._batch(BatchedJvp, values, axes, size, **params)
-
-
-class CustomVjpCall(CustomCall):
-    """A function whose derivative is stated as a function of cotangents."""
-
-    def linearize(self, values: Arrays, params: Params, active: Sequence[bool]) -> Any:
-        rule: VjpRule = params["rule"]
-        outs, residuals, settings = rule.fwd(*values)
-        check_levels([*outs, *residuals], rule.level)
-        return tuple(outs), StatedPullback(rule, residuals, settings, [o.type for o in outs])
-
-    def forward(self, values: Arrays, tangents: Optional, params: Params) -> Any:
-        _refuse_forward()
-
-    def batch(self, values: Arrays, axes: Sequence[int | None], size: int, params: Params) -> Any:
-        return self._batch(BatchedVjp, values, axes, size, **params)
-
-
-class StatedDerivative:
-    """The derivative of one call of a `custom_jvp` function: the rule's tangent code, recorded as a linear graph."""
-
-    __slots__ = ("graph", "marks", "size", "slots")
-
-    def __init__(self, graph: Graph, slots: list[int], size: int, marks: list[bool]):
-        self.graph, self.slots, self.size, self.marks = graph, slots, size, marks
-
-    def push(self, tangents: Optional) -> list[Array | None]:
-        with _NotLinear():
-            found = iter(push(self.graph, [tangents[i] for i in self.slots]))
-            return [next(found) if m else None for m in self.marks]
-
-    def pull(self, cotangents: Optional) -> list[Array | None]:
-        result: list[Array | None] = [None] * self.size
-        with _NotLinear():
-            back = pull(self.graph, [c for c, m in zip(cotangents, self.marks, strict=True) if m])
-        for i, c in zip(self.slots, back, strict=True):
-            result[i] = c
-        return result
-
-    def patterns(self, walk: Any, arriving: Sequence[Any]) -> list[Any]:
-        """What `sparsity` states for a primitive: the patterns of the outputs, by the rule's own graph."""
-        found = iter(walk(self.graph, [arriving[i] for i in self.slots]))
-        return [next(found) if m else None for m in self.marks]
-
-
-class StatedPullback:
-    """The derivative of one call of a `custom_vjp` function."""
-
-    __slots__ = ("out_types", "residuals", "rule", "settings")
-
-    def __init__(self, rule: VjpRule, residuals: list[Array], settings: Any, out_types: list[ArrayType]):
-        self.rule, self.residuals, self.settings, self.out_types = rule, residuals, settings, out_types
-
-    def push(self, tangents: Optional) -> list[Array | None]:
-        slots = [i for i, t in enumerate(tangents) if t is not None]
-        given = [t for t in tangents if t is not None]
-        return list(transposed_p.bind(*self.residuals, *given, stated=self, slots=tuple(slots)))
-
-    def pull(self, cotangents: Optional) -> list[Array | None]:
-        given = [zeros(t) if c is None else c for c, t in zip(cotangents, self.out_types, strict=True)]
-        return self.rule.bwd(self.residuals, self.settings, given)
-
-
-class StatedTranspose(Primitive):
-    """The linear map of which only the transpose is known: (residuals, tangents) -> tangents of the outputs.
-
-    It stands in the graphs from which `jit` and loops make their reverse mode, which are linear graphs transposed. It
-    cannot be run.
-    """
-
-    multiple = True
-    batch = Unsupported("only the transpose of this map is known")  # type: ignore[assignment]
-
-    def type(self, *types: ArrayType, stated: StatedPullback, slots: tuple[int, ...]) -> Any:
-        return tuple(stated.out_types)
-
-    def evaluate(self, *values: Any, stated: StatedPullback, slots: tuple[int, ...]) -> Any:
-        _refuse_forward()
-
-    def linearize(self, values: Arrays, params: Params, active: Sequence[bool]) -> Any:
-        stated, slots = params["stated"], params["slots"]
-        n = len(values) - len(slots)
-        here = StatedPullback(stated.rule, list(values[:n]), stated.settings, stated.out_types)
-        return self.bind(*values, **params), TransposeOf(here, slots)
-
-    def forward(self, values: Arrays, tangents: Optional, params: Params) -> Any:
-        _refuse_forward()
-
-
-class TransposeOf:
-    """The derivative of `StatedTranspose` by its tangents: itself."""
-
-    __slots__ = ("slots", "stated")
-
-    def __init__(self, stated: StatedPullback, slots: tuple[int, ...]):
-        self.stated, self.slots = stated, slots
-
-    def push(self, tangents: Optional) -> list[Array | None]:
-        _refuse_forward()
-        raise AssertionError
-
-    def pull(self, cotangents: Optional) -> list[Array | None]:
-        back = self.stated.pull(cotangents)
-        return [*[None] * len(self.stated.residuals), *[back[i] for i in self.slots]]
-
-
-class _NotLinear:
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
-        if isinstance(error, EscapedTraceError):
-            raise ArgumentError(
-                "custom_jvp: the rule's tangent is not linear in the tangents (it squares one, say, or branches on it); a "
-                f"derivative is J·t with a J made of the primals alone{at_user_line()}"
-            ) from error
-
-
-def _refuse_forward() -> None:
-    raise UnsupportedError(
-        "forward mode through a custom_vjp function: it states only how to pull cotangents back. State a custom_jvp rule "
-        "instead (reverse mode follows from it), or use reverse mode: wg.grad, wg.vjp, wg.jacrev; for a Hessian, "
-        f"wg.jacrev(wg.grad(f)).{at_user_line()}"
-    )
-
-
 def is_float(v: Any) -> bool:
     """Whether an array, or a type, is of real or complex floats."""
     return v.dtype.kind in "fc"
@@ -454,19 +263,14 @@ def is_float(v: Any) -> bool:
 def fitted(found: Sequence[Any], like: Sequence[Any], what: str) -> list[Array | None]:
     """(Co)tangents as arrays of the types of the values (or of these types) they belong to; None where not floating."""
     result: list[Array | None] = []
-    for t, v in zip(found, like, strict=True):
-        if t is None or not is_float(v):
+    for given, v in zip(found, like, strict=True):
+        if given is None or not is_float(v):
             result.append(None)
             continue
-        t = as_array(t, what)
+        t = as_array(given, what)
         if t.shape != v.shape:
             raise ShapeError(f"{what} has shape {t.shape}; its value has shape {v.shape}{at_user_line()}")
         if t.dtype.kind == "c" and v.dtype.kind != "c":
             raise ArgumentError(f"{what} is complex; its value is {v.dtype.name}{at_user_line()}")
         result.append(convert(t, v.dtype, v.weak))
     return result
-
-
-custom_jvp_p = CustomJvpCall("custom_jvp_call")
-custom_vjp_p = CustomVjpCall("custom_vjp_call")
-transposed_p = StatedTranspose("custom_vjp_transposed")

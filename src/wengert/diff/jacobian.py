@@ -87,7 +87,7 @@ def jacobian(
     holomorphic: bool = False,
     chunk_size: int | None = None,
 ) -> Callable[..., Any]:
-    """The Jacobian of `f` by whichever way costs least: forward, reverse, from both sides of a narrow waist, or coloured.
+    """The Jacobian of `f` by whichever way costs least: forward, reverse, from both sides of a waist, or coloured.
 
     The function is linearised once; the cost of each way is counted in floating-point operations on that graph.
     `wg.explain(wg.jacobian(f))(x)` prints the sweeps that each way takes and which is chosen.
@@ -130,8 +130,8 @@ def hessian(
 ) -> Callable[..., Any]:
     """All second derivatives of `f`, forward over reverse: one Hessian-vector product for each number of the input.
 
-    The result is `jacfwd(jacrev(f))`: for a scalar function of one array of shape s, an array of shape s + s. For a sparse
-    Hessian see `sparse_hessian`, for a product with one vector `hvp`.
+    The result is `jacfwd(jacrev(f))`: for a scalar function of one array of shape s, an array of shape s + s. For a
+    sparse Hessian see `sparse_hessian`, for a product with one vector `hvp`.
 
     Example:
         >>> wg.hessian(lambda x: x[0] ** 2 * x[1])(wg.asarray([1.0, 2.0]))
@@ -243,7 +243,7 @@ def _check_types(what: str, name: str, ins: Sequence[ArrayType], outs: Sequence[
         wrong += [t for t in outs if t.dtype.kind == "c"]
     if wrong:
         raise DTypeError(
-            f"{what} of {name}: {wrong[0]!r} has two real directions, and one number holds their derivatives only if the "
-            "function is holomorphic: then say holomorphic=True. Otherwise differentiate by the real and imaginary parts "
-            f"as two real arrays (for a complex output of real inputs, wg.jacfwd).{at_user_line()}"
+            f"{what} of {name}: {wrong[0]!r} has two real directions, and one number holds their derivatives only if "
+            "the function is holomorphic: then say holomorphic=True. Otherwise differentiate by the real and imaginary "
+            f"parts as two real arrays (for a complex output of real inputs, wg.jacfwd).{at_user_line()}"
         )

@@ -30,7 +30,7 @@ class Way(NamedTuple):
 
 
 class Plan:
-    """The ways to one Jacobian, and the cheapest of them; `print(plan)` shows all. Made by `wg.explain(wg.jacobian(f))(x)`.
+    """The ways to one Jacobian, and the cheapest of them; made and printed by `wg.explain(wg.jacobian(f))(x)`.
 
     `chosen` is a `Way` (`name`, `sweeps`, `flops`, `note`), `ways` has all of them.
     """

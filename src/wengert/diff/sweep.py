@@ -47,7 +47,7 @@ def rows(pull: Walk, ins: Sequence[ArrayType], outs: Sequence[ArrayType], chunk:
 
 
 def seeded(walk: Walk, seeds: Sequence[Array | None], size: int, chunk: int) -> list[Block]:
-    """`walk` applied to `size` seeds, stacked along the first axis of each array; flattened results, stacked likewise."""
+    """`walk` applied to `size` seeds, stacked along the first axes; the flattened results are stacked likewise."""
     parts = []
     for start in range(0, size, chunk):
         stop = min(start + chunk, size)
@@ -114,11 +114,9 @@ def _stack(parts: Sequence[Block], size: int, chunk: int) -> Block:
     if not known:
         return None
     filled = []
-    for i, p in enumerate(parts):
-        if p is None:  # zero for this chunk of seeds only
-            count = min(chunk, size - i * chunk)
-            p = Array(np.zeros((count, known[0].shape[1]), known[0].dtype))
-        filled.append(p)
+    for i, part in enumerate(parts):
+        count = min(chunk, size - i * chunk)  # a part may be zero for this chunk of seeds only
+        filled.append(Array(np.zeros((count, known[0].shape[1]), known[0].dtype)) if part is None else part)
     return filled[0] if len(filled) == 1 else concat_p.bind(*filled, axis=0)
 
 

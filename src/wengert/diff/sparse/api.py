@@ -141,8 +141,8 @@ def sparse_hessian(
 ) -> Callable[..., Any]:
     """A function that returns the Hessian of the scalar function `f` as a `SparseMatrix`, by a star colouring.
 
-    Each sweep is one Hessian-vector product, forward over reverse. A tridiagonal Hessian takes 3 sweeps, an arrow-shaped
-    one 2. Arguments and errors as for `sparse_jacobian`.
+    Each sweep is one Hessian-vector product, forward over reverse. A tridiagonal Hessian takes 3 sweeps, an
+    arrow-shaped one 2. Arguments and errors as for `sparse_jacobian`.
 
     Example:
         >>> wg.sparse_hessian(lambda x: wg.sum(x[1:] * x[:-1]))(wg.zeros(3)).todense()

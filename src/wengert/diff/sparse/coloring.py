@@ -44,7 +44,7 @@ def star_coloring(neighbours: Compressed, order: Order = natural) -> np.ndarray:
                 cx = color[x]
                 if x == v or cx < 0 or cx in forbidden:
                     continue
-                # v - w - x: equal ends are dangerous if w may take any colour later, or if the path goes on to w's colour
+                # v - w - x: equal ends are a danger if w may take any colour later, or the path goes on to w's colour
                 if cw < 0 or any(y != w and color[y] == cw for y in lists[x]):
                     forbidden.add(cx)
         color[v] = _smallest_free(forbidden)

@@ -38,9 +38,9 @@ class Pattern:
 class Compression:
     """A pattern with a colouring; computes the nonzeros from a linearised function.
 
-    `mode` is "forward" (columns are pushed), "reverse" (rows are pulled), "both" (some of each), "symmetric" (columns of
-    a symmetric matrix are pushed), or "auto": forward or reverse, whichever takes fewer sweeps, or both if that takes
-    fewer still.
+    `mode` is "forward" (columns are pushed), "reverse" (rows are pulled), "both" (some of each), "symmetric" (columns
+    of a symmetric matrix are pushed), or "auto": forward or reverse, whichever takes fewer sweeps, or both if that
+    takes fewer still.
     """
 
     def __init__(self, pattern: Pattern, mode: str = "auto", order: str = "natural"):
@@ -67,7 +67,7 @@ class Compression:
                 self.rows = two.rows_color if two.count_rows else None
 
     def _one_side(self, bipartite: Bipartite, choose: Order) -> None:
-        # a row of k entries needs k colours for its columns: the side with the lower bound first, the other if it may win
+        # a row of k entries needs k colours for its columns: first the side with the lower bound, then what may win
         need_columns = int(bipartite.columns_of.sizes.max(initial=0))
         need_rows = int(bipartite.rows_of.sizes.max(initial=0))
         if need_columns <= need_rows:

@@ -21,7 +21,7 @@ def from_rows(pulled: Array, rows: np.ndarray, cols: np.ndarray, color: np.ndarr
 
 
 def from_star(pushed: Array, rows: np.ndarray, cols: np.ndarray, color: np.ndarray) -> Array:
-    """The entries of a symmetric matrix: where column j is not alone among its colour in row i, row i is in column j."""
+    """The entries of a symmetric matrix: where column j is not alone of its colour in row i, row i is in column j."""
     direct = alone(rows, color[cols], len(color))
     return gather(
         pushed, [Array(np.where(direct, color[cols], color[rows])), Array(np.where(direct, rows, cols))], (0, 1)

@@ -58,7 +58,7 @@ class Detected:
         return sum(int(np.bitwise_count(p).sum()) for _, _, p in self.parts)
 
     def entries(self) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and columns of the entries, sorted by rows; both count the elements of all arrays one after the other."""
+        """Rows and columns of the entries, sorted by rows; both count the elements of all arrays in order."""
         rows, cols = [np.zeros(0, int)], [np.zeros(0, int)]
         for row, col, p in self.parts:
             i, j = _bits(p)
