@@ -135,7 +135,12 @@ def evaluate_now(primitive: Primitive, args: Sequence[Array], params: Params) ->
     """Evaluate on concrete arrays with NumPy."""
     token = quiet.set(SILENCE)
     try:
-        out = primitive.evaluate(*[a.data for a in args], **params)
+        if len(args) == 2:  # the common cases, without a comprehension's frame
+            out = primitive.evaluate(args[0].data, args[1].data, **params)
+        elif len(args) == 1:
+            out = primitive.evaluate(args[0].data, **params)
+        else:
+            out = primitive.evaluate(*[a.data for a in args], **params)
     except (ValueError, TypeError, IndexError, OverflowError) as error:
         raise explained(error, primitive, args, params) from error
     finally:

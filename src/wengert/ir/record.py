@@ -102,9 +102,11 @@ class Tape(Recorder):
         return var
 
     def process(self, primitive: Primitive, args: tuple[Array, ...], params: Params) -> Any:
-        if len(args) == 2:  # the common case, without a comprehension's frame
+        if len(args) == 1:  # the common cases, without a comprehension's frame
+            values: Sequence[Array] = (args[0].data,)
+        elif len(args) == 2:
             a, b = args
-            values: Sequence[Array] = (a.data if a.trace is self else a, b.data if b.trace is self else b)
+            values = (a.data if a.trace is self else a, b.data if b.trace is self else b)
         else:
             values = [a.data if a.trace is self else a for a in args]
         if primitive.plain and not self.noting:

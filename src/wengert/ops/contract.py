@@ -160,18 +160,16 @@ def dot_general(x: Array, y: Array, batch: tuple[Axes, Axes], contract: tuple[Ax
 
 def matmul(x: Array, y: Array) -> Array:
     """The matrix product over the last two axes, leading axes broadcast; one-dimensional operands are vectors."""
-    if x.ndim == 0 or y.ndim == 0:
+    m, n = x.ndim, y.ndim
+    if m == 0 or n == 0:
         raise ShapeError(
             f"matmul of shapes {x.shape} and {y.shape}: a single number is no matrix; multiply with *{at_user_line()}"
         )
-    if y.ndim == 1:
-        return dot_general(x, y, ((), ()), ((x.ndim - 1,), (0,)))
-    if x.ndim == 1 or y.ndim == 2:  # one side without batch: its columns follow the other's rows
-        out = dot_general(x, y, ((), ()), ((x.ndim - 1,), (y.ndim - 2,)))
-        return out
-    if x.ndim == 2 and y.ndim > 2:
-        out = dot_general(x, y, ((), ()), ((1,), (y.ndim - 2,)))  # m, batch, n
-        return permute(out, (*range(1, y.ndim - 1), 0, y.ndim - 1))
+    if m == 1 or n <= 2:  # one side without batch: its columns follow the other's rows
+        return dot_general_p.bind(x, y, batch=((), ()), contract=((m - 1,), (n - 2 if n > 1 else 0,)))
+    if m == 2:
+        out = dot_general(x, y, ((), ()), ((1,), (n - 2,)))  # m, batch, n
+        return permute(out, (*range(1, n - 1), 0, n - 1))
     lead = _broadcast_lead(x, y)
     x = broadcast_to(x, (*lead, *x.shape[-2:]))
     y = broadcast_to(y, (*lead, *y.shape[-2:]))

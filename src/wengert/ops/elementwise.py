@@ -13,10 +13,10 @@ import numpy as np
 
 from wengert.errors import DTypeError
 from wengert.ir.array import Array, WeakArray
-from wengert.ir.graph import Var
 from wengert.ir.maps import IDENTITY, Compose, Linear, Map
 from wengert.ir.primitive import Params, Primitive, Unsupported, explained, registry, watchers
 from wengert.ir.quiet import SILENCE, quiet
+from wengert.ir.record import Tape
 from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType, Shape, bool_, broadcast_shapes, float_dtype, real_dtype
 from wengert.ops.promote import convert, number, promote
@@ -24,6 +24,7 @@ from wengert.ops.promote import convert, number, promote
 ONE = "one"  # the derivative is 1: the map is the identity
 MINUS = "minus"  # the derivative is -1
 _NUMBERS = (float, int)
+REFUSALS = (ValueError, TypeError, OverflowError)  # by which NumPy refuses operands
 Factor = Callable[..., Any] | str | None  # a function gives an Array or a Map
 
 
@@ -68,19 +69,25 @@ class Elementwise(Primitive):
         # arrays of one type, and an array of floats beside a Python number, need no promotion
         if len(args) == 1:
             x = args[0]
-            if isinstance(x, Array) and x.dtype.kind in self.kinds:
-                return self.bind(x)
+            if isinstance(x, Array):
+                out = self.single(x)
+                if out is not None:
+                    return out
+                if x.dtype.kind in self.kinds:
+                    return self.bind(x)
         elif len(args) == 2:
             x, y = args
-            if isinstance(x, Array):
-                if isinstance(y, Array):
-                    dtype = x.dtype
-                    if dtype is y.dtype and dtype.kind in self.kinds and x.weak == y.weak:
-                        return self.bind(x, y)
-                elif type(y) in _NUMBERS and (c := self._beside(x, y)) is not None:
-                    return self.bind(x, c)
-            elif type(x) in _NUMBERS and (c := self._beside(y, x)) is not None:
-                return self.bind(c, y)
+            if not isinstance(y, Array):
+                y = self._beside(x, y)
+            elif not isinstance(x, Array):
+                x = self._beside(y, x)
+            if x is not None and y is not None:
+                out = self.pair(x, y)
+                if out is not None:
+                    return out
+                dtype = x.dtype
+                if dtype is y.dtype and dtype.kind in self.kinds and x.weak == y.weak:
+                    return self.bind(x, y)
         arrays = promote(self.name, args)
         kind = arrays[0].dtype.kind
         if kind not in self.takes:
@@ -88,41 +95,81 @@ class Elementwise(Primitive):
         return self.bind(*arrays)
 
     def _beside(self, x: Any, value: Any) -> Array | None:
-        """A Python number as an array of the type of the float array `x`; None where that needs thought."""
+        """A Python number or an ndarray as an array of the type of the float array `x`; None where that needs thought."""
         if isinstance(x, Array) and (dtype := x.dtype).kind == "f" and "f" in self.kinds:
-            return WeakArray(dtype.type(value)) if x.weak else number(value, dtype)
+            if type(value) in _NUMBERS:
+                return WeakArray(dtype.type(value)) if x.weak else number(value, dtype)
+            if type(value) is np.ndarray and value.dtype is dtype and not x.weak:
+                return Array(value)
         return None
 
     def bind(self, *args: Array, **params: Any) -> Any:
-        # concrete arrays, all strong or all weak, go to NumPy at once; on a plain tape over such arrays, likewise
-        if self.direct and not watchers:
-            x = args[0]
-            trace = x.trace
-            below = x if trace is None else x.data
-            cls = type(below)
-            if cls is Array or cls is WeakArray:
-                if len(args) == 1:
-                    if trace is None:
-                        return self.at_once(cls, x.data)
-                    if type(x) is Var and self.plain and not trace.noting and not trace.closed:
-                        return trace.append(self, args, params, self.at_once(cls, below.data))
-                elif len(args) == 2:
-                    y = args[1]
-                    if trace is None:
-                        if type(y) is cls:
-                            return self.at_once(cls, x.data, y.data)
-                    elif type(x) is Var and self.plain and not trace.noting and not trace.closed:
-                        other = y.data if y.trace is trace else y
-                        if type(other) is cls:
-                            return trace.append(self, args, params, self.at_once(cls, below.data, other.data))
-        return Primitive.bind(self, *args, **params)
+        if len(args) == 1:
+            out = self.single(args[0]) if not params else None
+        elif len(args) == 2:
+            out = self.pair(*args) if not params else None
+        else:
+            out = None
+        return Primitive.bind(self, *args, **params) if out is None else out
+
+    # The short ways: concrete arrays go to NumPy at once, and on a plain tape over concrete arrays likewise. They
+    # return None where the case is another.
+
+    def single(self, x: Array) -> Any:
+        """The step on one operand by the short way."""
+        tape = x.trace
+        value = x if tape is None else x.data
+        cls = type(value)
+        if (cls is not Array and cls is not WeakArray) or not self.direct or watchers:
+            return None
+        if tape is not None and (type(tape) is not Tape or tape.noting or tape.closed or not self.plain):
+            return None
+        data = value.data
+        if data.dtype.kind not in self.kinds:
+            return None
+        token = quiet.set(SILENCE)
+        try:
+            out = cls(self.ufunc(data))
+        except REFUSALS as error:
+            raise explained(error, self, (value,), {}) from error
+        finally:
+            quiet.reset(token)
+        return out if tape is None else tape.append(self, (x,), {}, out)
+
+    def pair(self, x: Array, y: Array) -> Any:
+        """The step on two operands of one type by the short way."""
+        tape = x.trace
+        if tape is None:
+            tape = y.trace
+        if tape is None:
+            a, b = x, y
+        elif type(tape) is not Tape or tape.noting or tape.closed or not self.plain:
+            return None
+        else:
+            a = x.data if x.trace is tape else x
+            b = y.data if y.trace is tape else y
+        cls = type(a)
+        if (cls is not Array and cls is not WeakArray) or type(b) is not cls or not self.direct or watchers:
+            return None
+        u, v = a.data, b.data
+        dtype = u.dtype
+        if dtype is not v.dtype or dtype.kind not in self.kinds:
+            return None
+        token = quiet.set(SILENCE)
+        try:
+            out = cls(self.ufunc(u, v))
+        except REFUSALS as error:
+            raise explained(error, self, (a, b), {}) from error
+        finally:
+            quiet.reset(token)
+        return out if tape is None else tape.append(self, (x, y), {}, out)
 
     def at_once(self, cls: type, *values: Any) -> Any:
-        """Evaluate on NumPy values; the result is of class `cls`."""
+        """Evaluate on NumPy values and Python numbers; the result is of class `cls`."""
         token = quiet.set(SILENCE)
         try:
             return cls(self.ufunc(*values))
-        except (ValueError, TypeError, OverflowError) as error:
+        except REFUSALS as error:
             args = [v if isinstance(v, (int, float)) else cls(v) for v in values]
             raise explained(error, self, promote(self.name, args), {}) from error
         finally:

@@ -53,10 +53,14 @@ def _power(x: Any, y: Any) -> Array:
     return arithmetic.power(x, y)
 
 
-def _matmul(x: Any, y: Any) -> Array:
-    if isinstance(x, Array) and isinstance(y, Array) and x.dtype is y.dtype and x.weak == y.weak:
+def _matmul(x: Array, y: Any) -> Any:
+    if isinstance(y, Array) and x.dtype is y.dtype and x.weak == y.weak:
         return matmul(x, y)
-    return matmul(*promote("matmul", (x, y)))
+    return matmul(*promote("matmul", (x, y))) if isinstance(y, _KNOWN) else NotImplemented
+
+
+def _rmatmul(y: Array, x: Any) -> Any:
+    return matmul(*promote("matmul", (x, y))) if isinstance(x, _KNOWN) else NotImplemented
 
 
 def _bitwise(logical: Elementwise, bitwise: Elementwise) -> tuple[Callable[[Array, Any], Any], Callable[[Array, Any], Any]]:
@@ -103,8 +107,8 @@ def install() -> None:
     Array.__invert__ = lambda x: (compare.logical_not if x.dtype.kind == "b" else bits.bitwise_invert)(x)  # type: ignore[attr-defined]
     Array.__pow__ = lambda x, y: _power(x, y) if _known(y) else NotImplemented  # type: ignore[attr-defined]
     Array.__rpow__ = lambda x, y: arithmetic.power(y, x) if _known(y) else NotImplemented  # type: ignore[attr-defined]
-    Array.__matmul__ = lambda x, y: _matmul(x, y) if isinstance(y, _KNOWN) else NotImplemented  # type: ignore[attr-defined]
-    Array.__rmatmul__ = lambda x, y: _matmul(y, x) if isinstance(y, _KNOWN) else NotImplemented  # type: ignore[attr-defined]
+    Array.__matmul__ = _matmul  # type: ignore[attr-defined]
+    Array.__rmatmul__ = _rmatmul  # type: ignore[attr-defined]
 
 
 def _no_hash(x: Array) -> int:
