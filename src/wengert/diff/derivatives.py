@@ -283,8 +283,6 @@ class Chosen:
         for k, (leaf, path) in enumerate(zip(opened.leaves, opened.paths, strict=True)):
             if path[0] == 0 and path[1] in self.nums:
                 value = as_array(leaf, "a derivative")
-                if value.weak and value.dtype.kind == "i":
-                    value = convert(value, _DOUBLE, True)  # the Python number 2 is a fine place for a derivative
                 if value.dtype.kind in "fc":
                     self.slots.append(k)
                     self.values.append(value)
@@ -292,7 +290,7 @@ class Chosen:
                     raise DTypeError(
                         f"derivative of {_name(f)} by {tree.path_name(path[2:]) or f'argument {path[1]}'}, which is "
                         f"{value.type!r}: only real and complex floats change continuously. Pass a float "
-                        f"(x.astype(wg.float32)) or leave the argument out of argnums.{at_user_line()}"
+                        f"(2.0 for 2, x.astype(wg.float32)) or leave the argument out of argnums.{at_user_line()}"
                     )
 
     def call(self, variables: Sequence[Array]) -> Any:
@@ -418,5 +416,3 @@ def _scalar(value: Any, f: Any) -> Array:
 def _below(x: Any, tape: Any) -> Any:
     return x.data if isinstance(x, Array) and x.trace is tape else x
 
-
-_DOUBLE = as_array(0.0).dtype
