@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from wengert.array import cumulative, dtypes, elementwise, manipulation, reductions, searching
 from wengert.array.creation import copied
+from wengert.errors import ArgumentError
 from wengert.ir.array import Array
 
 _SAME = (
@@ -15,6 +18,16 @@ _SAME = (
     manipulation.ravel, manipulation.repeat, manipulation.squeeze, manipulation.swapaxes, searching.clip,
     searching.nonzero,
 )  # fmt: skip
+
+
+def _method(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def method(x: Array, *args: Any, out: None = None, **options: Any) -> Any:
+        if out is not None:  # NumPy's own functions, np.sum(x) say, call methods with out=None
+            raise ArgumentError(f"{function.__name__}: an Array does not change in place, so out= has no meaning")
+        return function(x, *args, **options)
+
+    return method
 
 
 def _reshape(x: Array, *shape: Any, copy: bool | None = None) -> Array:
@@ -36,7 +49,7 @@ def _copy(x: Array) -> Array:
 def install() -> None:
     """Attach them to `Array`."""
     for function in _SAME:
-        setattr(Array, function.__name__, function)
+        setattr(Array, function.__name__, _method(function))
     Array.reshape, Array.transpose, Array.copy = _reshape, _transpose, _copy  # type: ignore[attr-defined]
     Array.flatten = manipulation.ravel  # type: ignore[attr-defined]
     Array.real, Array.imag = property(elementwise.real), property(elementwise.imag)  # type: ignore[attr-defined]
