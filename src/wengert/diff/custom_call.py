@@ -76,7 +76,9 @@ class CustomJvpCall(CustomCall):
     """A function whose derivative is stated as a linear function of tangents."""
 
     def linearize(self, values: Arrays, params: Params, active: Sequence[bool]) -> Any:
-        rule: JvpRule = params["rule"]
+        return self._record(values, params["rule"], active, params["rule"].level)
+
+    def _record(self, values: Arrays, rule: JvpRule, active: Sequence[bool], level: int | None) -> Any:
         slots = [i for i, (v, a) in enumerate(zip(values, active, strict=True)) if a and is_float(v)]
         below, tape = Staging(), Tape()
         try:
@@ -84,9 +86,9 @@ class CustomJvpCall(CustomCall):
             for i in slots:
                 tangents[i] = tape.input(below.input(values[i].type))
             outs, pushed = rule.jvp(values, tangents)
-            check_levels(outs, rule.level)
+            check_levels(outs, level)
             for node in tape.nodes:
-                check_levels([a for a in node.inputs if a.trace is not tape and a.trace is not below], rule.level)
+                check_levels([a for a in node.inputs if a.trace is not tape and a.trace is not below], level)
             pushed = [t if t is not None and t.trace is tape else None for t in pushed]
             graph = tape.finish([t for t in pushed if t is not None])
         finally:
@@ -106,7 +108,7 @@ class CustomJvpCall(CustomCall):
         below = Staging()
         try:
             values = [below.input(t) for t in types]
-            _, derivative = self.linearize(values, params, [p is not None for p in patterns])
+            _, derivative = self._record(values, params["rule"], [p is not None for p in patterns], None)
         except AbstractValueError:  # a rule that looks at numbers
             return dense(patterns, self.type(*types, **params))
         finally:
@@ -228,7 +230,7 @@ class _NotLinear:
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
         if isinstance(error, EscapedTraceError):
             raise ArgumentError(
-                "custom_jvp: the rule's tangent is not linear in the tangents (it squares one, say, or branches on it); "
+                "custom_jvp: the tangent that the rule returns is not linear in the tangents (it squares one, say); "
                 f"a derivative is J·t with a J made of the primals alone{at_user_line()}"
             ) from error
 
