@@ -25,6 +25,10 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
     def method(x: Array, *args: Any, out: None = None, **options: Any) -> Any:
         if out is not None:  # NumPy's own functions, np.sum(x) say, call methods with out=None
             raise ArgumentError(f"{function.__name__}: an Array does not change in place, so out= has no meaning")
+        if options.get("dtype", ...) is None:  # and with dtype=None
+            del options["dtype"]
+        if "ddof" in options:  # NumPy's word for the standard's `correction`
+            options["correction"] = options.pop("ddof")
         return function(x, *args, **options)
 
     return method
