@@ -4,6 +4,9 @@
 from wengert import fft as fft
 from wengert import linalg as linalg
 
+# namespaces
+from wengert import random as random
+
 # arrays: the functions of the array API standard
 from wengert.array.conv import avg_pool as avg_pool
 from wengert.array.conv import conv as conv
@@ -151,9 +154,6 @@ from wengert.array.searching import isclose as isclose
 from wengert.array.searching import nonzero as nonzero
 from wengert.array.searching import searchsorted as searchsorted
 from wengert.array.searching import where as where
-from wengert.array.taking import one_hot as one_hot
-from wengert.array.taking import take as take
-from wengert.array.taking import take_along_axis as take_along_axis
 from wengert.array.sets import unique_all as unique_all
 from wengert.array.sets import unique_counts as unique_counts
 from wengert.array.sets import unique_inverse as unique_inverse
@@ -171,9 +171,9 @@ from wengert.array.special import polygamma as polygamma
 from wengert.array.special import sinc as sinc
 from wengert.array.special import xlog1py as xlog1py
 from wengert.array.special import xlogy as xlogy
-
-# namespaces
-from wengert import random as random
+from wengert.array.taking import one_hot as one_hot
+from wengert.array.taking import take as take
+from wengert.array.taking import take_along_axis as take_along_axis
 
 # transformations
 from wengert.batch import vmap as vmap
@@ -202,8 +202,8 @@ from wengert.diff.sparse.api import sparse_hessian as sparse_hessian
 from wengert.diff.sparse.api import sparse_jacobian as sparse_jacobian
 from wengert.diff.sparse.api import sparsity_pattern as sparsity_pattern
 from wengert.diff.stop_gradient import stop_gradient as stop_gradient
-from wengert.explain import explain as explain
 from wengert.execute.jit import jit as jit
+from wengert.explain import explain as explain
 
 # the array class and the element types
 from wengert.ir.array import Array as Array
