@@ -263,6 +263,11 @@ for name in ("sort", "argsort"):
     sample(name, cplx((2, 4)), axis=1, descending=True)
     sample(name, ints((6,), 0, 3), axis=0, descending=True)
 
+for side in ("left", "right"):
+    sample("searchsorted", np.sort(real((5,))), real((2, 3)), side=side, lead=0)
+    sample("searchsorted", np.sort(real((2, 4)), axis=1), real((2, 3)), side=side, lead=1)
+sample("searchsorted", np.array([1, 2, 2, 2, 5]), np.array([0, 2, 5, 9]), side="left", lead=0)
+
 # Running operations, and log-sums
 
 fresh("Running operations")

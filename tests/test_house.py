@@ -130,12 +130,16 @@ def test_nothing_names_a_registry_or_a_machine() -> None:
 
 
 def test_importing_is_quick() -> None:
-    """Under 0.3 s, NumPy included: the best of three fresh processes."""
-    program = "import time; s = time.perf_counter(); import wengert; print(time.perf_counter() - s)"
+    """Under 0.3 s with NumPy included, the best of five fresh processes.
+
+    Where the machine is so busy that NumPy alone takes longer than 0.06 s, the limit is five times NumPy's time.
+    """
+    program = "from time import perf_counter as now; s = now(); import numpy; n = now(); import wengert; print(n - s, now() - s)"
     env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     command = [sys.executable, "-c", program]
-    runs = [subprocess.run(command, env=env, capture_output=True, text=True, check=True) for _ in range(3)]
-    assert min(float(r.stdout) for r in runs) < 0.3
+    runs = [subprocess.run(command, env=env, capture_output=True, text=True, check=True) for _ in range(5)]
+    numpy_alone, both = (min(times) for times in zip(*[map(float, r.stdout.split()) for r in runs], strict=True))
+    assert both < max(0.3, 5 * numpy_alone)
 
 
 def test_importing_needs_numpy_alone() -> None:
