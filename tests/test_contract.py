@@ -36,7 +36,8 @@ DIFFERENTIABLE = [
 # Derivatives that a primitive refuses with a reason, by check: there, the refusal itself is checked.
 REFUSED = {
     ("log_gamma_slope", "push"), ("log_gamma_slope", "pull"), ("log_gamma_slope", "second"),
-    ("log_gamma_slope", "sparsity"), ("random_gamma", "second"), ("custom_vjp_call", "push"), ("custom_vjp_call", "pull"),
+    ("log_gamma_slope", "sparsity"), ("random_gamma", "second"),
+    ("custom_vjp_call", "push"), ("custom_vjp_call", "pull"),
 }  # fmt: skip
 
 
