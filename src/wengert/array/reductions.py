@@ -40,6 +40,8 @@ def widened(x: Any, dtype: Any, what: str) -> Array:
     x = as_array(x, what)
     if dtype is not None:
         return convert(x, as_dtype(dtype))
+    if x.dtype.kind == "f":
+        return x
     if x.dtype.kind in "ib" and x.dtype != DEFAULT_INT:
         return convert(x, int64)
     return convert(x, uint64) if x.dtype.kind == "u" else x

@@ -393,6 +393,8 @@ def _result(o: Any, f: Any) -> Array:
 
 
 def _scalar(value: Any, f: Any) -> Array:
+    if isinstance(value, Array) and value.shape == () and value.dtype.kind == "f":
+        return value
     if not tree.is_leaf(value):
         raise ArgumentError(
             f"grad of {_name(f)}: it returned {'None' if value is None else f'a {type(value).__name__}'}; expected one real "

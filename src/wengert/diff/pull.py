@@ -36,11 +36,15 @@ def pull(graph: Graph, cotangents: Sequence[Array | None], *, once: bool = False
             if c is None:
                 continue
             ct[out.index] = None
-            inputs, partial, value = node.inputs, node.primitive.partial, out.data
-            values = [a.data if a.trace is tape else a for a in inputs]
+            inputs, params, partial, value = node.inputs, node.params, node.primitive.partial, out.data
+            if len(inputs) == 2:  # the common case, without a comprehension's frame
+                x, y = inputs
+                values: Sequence[Array] = (x.data if x.trace is tape else x, y.data if y.trace is tape else y)
+            else:
+                values = [a.data if a.trace is tape else a for a in inputs]
             for i, a in enumerate(inputs):
                 if a.trace is tape:
-                    m = partial(i, values, value, node.params)
+                    m = partial(i, values, value, params)
                     if m is not None:
                         k = a.index  # type: ignore[attr-defined]
                         known = ct[k]

@@ -291,11 +291,16 @@ class Scale(Map):
         return self._factor
 
     def push(self, tangent: Array) -> Array:
-        product = registry["scale" if self.bounded else "guarded_multiply"].bind(tangent, self._factor)
+        product = self._times(tangent)
         return product if product.shape == self.out_shape else stretch_to(product, self.out_shape)
 
+    def _times(self, change: Array) -> Array:
+        primitive: Any = registry["scale" if self.bounded else "guarded_multiply"]
+        product = primitive.pair(change, self._factor)
+        return primitive.bind(change, self._factor) if product is None else product
+
     def pull(self, cotangent: Array) -> Array:
-        product = registry["scale" if self.bounded else "guarded_multiply"].bind(cotangent, self._factor)
+        product = self._times(cotangent)
         return product if product.shape == self.shape else sum_to(product, self.shape)
 
 

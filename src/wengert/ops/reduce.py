@@ -62,8 +62,8 @@ class Reduction(Primitive):
 
     def evaluate(self, x: Any, *, axes: tuple[int, ...]) -> Any:  # type: ignore[override]
         out = self.ufunc(x, axis=axes)
-        wanted = self.gives or x.dtype
-        return out if out.dtype == wanted else out.astype(wanted)
+        wanted = x.dtype if self.gives is None else self.gives
+        return out if out.dtype is wanted or out.dtype == wanted else out.astype(wanted)
 
     def batch(self, values: Sequence[Array], axes: Sequence[int | None], size: int, params: Params) -> Any:
         (x,), (at,) = values, axes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -85,7 +86,7 @@ class BroadcastTo(Structural):
         return ArrayType(shape, x.dtype)
 
     def evaluate(self, x: Any, *, shape: Shape) -> Any:  # type: ignore[override]
-        if ArrayType(shape, x.dtype).size > _SMALL:
+        if math.prod(shape) > _SMALL:
             return np.broadcast_to(x, shape)
         out = np.empty(shape, x.dtype)  # for few elements a copy is quicker than a view
         out[...] = x
