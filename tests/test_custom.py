@@ -121,8 +121,12 @@ def test_pytrees_and_integers() -> None:
     def pick(d: Any, k: Any) -> Any:
         return d["x"][k], d["y"]
 
-    pick.defvjp(lambda d, k: (pick(d, k), (k, 3)), lambda kept, ct: ({"x": wg.ones(3) * ct[0] * kept[1], "y": ct[1]}, None))
-    gradient = wg.grad(lambda d: pick(d, np.int64(1))[0] + 5.0 * pick(d, np.int64(1))[1])({"x": X, "y": np.float64(1.0)})
+    pick.defvjp(
+        lambda d, k: (pick(d, k), (k, 3)), lambda kept, ct: ({"x": wg.ones(3) * ct[0] * kept[1], "y": ct[1]}, None)
+    )
+    gradient = wg.grad(lambda d: pick(d, np.int64(1))[0] + 5.0 * pick(d, np.int64(1))[1])(
+        {"x": X, "y": np.float64(1.0)}
+    )
     np.testing.assert_allclose(gradient["x"], [3, 3, 3])  # from the first call; in the second the cotangent is 0
     assert float(gradient["y"]) == 5
 

@@ -63,7 +63,7 @@ class Batch(Trace):
 def batched(
     function: Callable[..., Sequence[Array]], values: Sequence[Array], axes: Sequence[int | None], size: int
 ) -> tuple[list[Array], list[int | None]]:
-    """Run `function` (flat) on batched values; returns the outputs and where each has its batch axis (None: nowhere)."""
+    """Run `function` (flat) on batched values; returns the outputs and the batch axis of each (None: it has none)."""
     trace = Batch(size)
     try:
         outs = function(*[v if at is None else Batched(trace, v, at) for v, at in zip(values, axes, strict=True)])
@@ -154,8 +154,8 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
         out, treedef, n, where = result
         if any(a is not None for a in at[n:]):
             raise ArgumentError(
-                f"vmap: the function assigned {where[0][1]!r} of a module or dataclass a value that differs from example to "
-                f"example; there is one attribute for all of them. Return the value instead.{at_user_line()}"
+                f"vmap: the function assigned {where[0][1]!r} of a module or dataclass a value that differs from "
+                f"example to example; there is one attribute for all of them. Return the value instead.{at_user_line()}"
             )
         opened.write_back(where, outs[n:])
         targets = _spread(out_axes, out)

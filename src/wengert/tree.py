@@ -162,8 +162,8 @@ class _Flattener:
             if self.call:
                 where = f"argument {path[1]!r}: {path_name(path[2:])}"
             raise TreeError(
-                f"a {cls.__name__} contains itself (at {where}); a model must be a tree. Sharing a part in several places "
-                "is fine; for a way back to the parent keep a weak reference or a plain function instead."
+                f"a {cls.__name__} contains itself (at {where}); a model must be a tree. Sharing a part in several "
+                "places is fine; for a way back to the parent keep a weak reference or a plain function instead."
                 + at_user_line()
             )
         self.open.add(key)

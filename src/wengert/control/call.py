@@ -57,7 +57,6 @@ class GraphCall(Primitive):
         outs = self.bind(*moved, graph=graph, run=params["run"])
         return outs, [0 if m else None for m in marks]
 
-
     def sparsity(self, patterns: Sequence[Any], types: Sequence[ArrayType], params: Params) -> Any:
         return walk(params["graph"], patterns)
 

@@ -41,8 +41,8 @@ def settle_carry(
         out_tree = staged.out_tree.children[0] if what == "scan" else staged.out_tree
         if out_tree != carry_tree:
             raise ArgumentError(
-                f"{what}: the carry went in with structure {carry_tree} and came out with {out_tree}; they must be equal"
-                f"{at_user_line()}"
+                f"{what}: the carry went in with structure {carry_tree} and came out with {out_tree}; they must be "
+                f"equal{at_user_line()}"
             )
         outs = staged.graph.outputs[: len(carry)]
         changed = False
@@ -54,9 +54,9 @@ def settle_carry(
                 changed = True
                 continue
             raise (ShapeError if c.shape != o.shape else DTypeError)(
-                f"{what}: part {k} of the carry went in as {c.type!r} and came out as {o.type!r}; a loop needs one type for "
-                f"all turns. Start it with that type (astype, broadcast_to), or convert at the end of the function."
-                f"{at_user_line()}"
+                f"{what}: part {k} of the carry went in as {c.type!r} and came out as {o.type!r}; a loop needs one "
+                "type for all turns. Start it with that type (astype, broadcast_to), or convert at the end of the "
+                f"function.{at_user_line()}"
             )
         if not changed:
             return carry, staged

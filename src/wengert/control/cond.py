@@ -91,7 +91,6 @@ class Switch(Primitive):
                 chosen[j] = select(here, out, chosen[j])
         return tuple(chosen), places
 
-
     def sparsity(self, patterns: Sequence[Any], types: Sequence[ArrayType], params: Params) -> Any:
         each = [walk(b, patterns[1:]) for b in params["branches"]]
         return [union(*column) for column in zip(*each, strict=True)]
@@ -204,8 +203,8 @@ switch_p = Switch("switch")
 def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any], *operands: Any) -> Any:
     """`true_fun(*operands)` if `pred` holds, else `false_fun(*operands)`.
 
-    Where `pred` is known, the chosen function is simply called; inside `jit` both are traced and one runs. Under `vmap` with a
-    predicate for each example, both run and each example takes its own.
+    Where `pred` is known, the chosen function is simply called; inside `jit` both are traced and one runs. Under `vmap`
+    with a predicate for each example, both run and each example takes its own.
 
     Args:
         pred: one boolean.
@@ -261,8 +260,8 @@ def _switch(index: Array, functions: Sequence[Callable[..., Any]], operands: Any
             (t.shape, t.dtype) for t in theirs
         ]:
             raise ArgumentError(
-                f"{what}: the functions return different things, {first.out_tree} of {list(ours)} and {other.out_tree} of "
-                f"{list(theirs)}; all must return the same structure, shapes and types{at_user_line()}"
+                f"{what}: the functions return different things, {first.out_tree} of {list(ours)} and {other.out_tree} "
+                f"of {list(theirs)}; all must return the same structure, shapes and types{at_user_line()}"
             )
     captured = {id(c): c for s in staged for c in s.captured}
     branches = tuple(_of_all(s, list(captured), len(leaves), list(captured.values())) for s in staged)

@@ -53,6 +53,8 @@ def check_types(graph: Graph, types: Sequence[ArrayType], what: str) -> None:
         if given.dtype != expected.dtype:
             raise DTypeError(f"{what}: input {k} is {given!r}, but its graph takes {expected!r}{at_user_line()}")
         if len(given.shape) != len(expected.shape) or any(
-            a != b for a, b in zip(given.shape, expected.shape, strict=True) if isinstance(a, int) and isinstance(b, int)
+            a != b
+            for a, b in zip(given.shape, expected.shape, strict=True)
+            if isinstance(a, int) and isinstance(b, int)
         ):
             raise ShapeError(f"{what}: input {k} is {given!r}, but its graph takes {expected!r}{at_user_line()}")

@@ -39,7 +39,8 @@ def scan(
         xs: a pytree of arrays whose first axes all count the turns; None for none (then `length` is needed).
         length: the number of turns, where `xs` is None.
         reverse: whether to go from the last element to the first; ys keep the order of xs.
-        checkpoint: what the derivative keeps. None: residuals of every turn. "sqrt": about 2√T carries, for one more run
+        checkpoint: what the derivative keeps. None: residuals of every turn. "sqrt": about 2√T carries, for one more
+        run
             forward. "log": about 8·log₈ T carries, for log₈ T more runs forward. An integer k: a carry every k turns.
 
     Raises:
@@ -50,7 +51,7 @@ def scan(
         >>> wg.scan(lambda c, x: (c + x, c), 0.0, wg.asarray([1.0, 2.0, 3.0]))
         (Array(6., dtype=float32), Array([0., 1., 3.], dtype=float32))
     """
-    x_leaves, x_tree = flatten_arrays(xs, "scan")
+    x_leaves, _ = flatten_arrays(xs, "scan")
     turns = _turns(x_leaves, length)
     if checkpoint is not None:
         return _checkpointed(f, init, xs, turns, reverse, checkpoint)
@@ -80,8 +81,8 @@ def _pair(f: Callable[..., Any], types: list[ArrayType]) -> Callable[..., Any]:
         out = f(carry, x)
         if not isinstance(out, (tuple, list)) or len(out) != 2:
             raise ArgumentError(
-                f"scan: the function returned {type(out).__name__}; expected a pair (new carry, y), with y None if there "
-                f"is nothing to stack{at_user_line()}"
+                f"scan: the function returned {type(out).__name__}; expected a pair (new carry, y), with y None if "
+                f"there is nothing to stack{at_user_line()}"
             )
         return follow_types(out[0], types), out[1]
 

@@ -38,8 +38,8 @@ def active_carry(body: Graph, marks: Sequence[bool], num_consts: int, num_carry:
 class BodyDerivative:
     """A loop body split for differentiation by the inputs in `marks`.
 
-    With `masked`, a last stacked input says whether the turn took place (a batched `while_loop` goes on for examples that
-    have finished); where it did not, tangents and cotangents of the carry pass unchanged.
+    With `masked`, a last stacked input says whether the turn took place (a batched `while_loop` goes on for examples
+    that have finished); where it did not, tangents and cotangents of the carry pass unchanged.
     """
 
     def __init__(self, body: Graph, marks: Sequence[bool], num_consts: int, num_carry: int, masked: bool = False):
@@ -133,7 +133,7 @@ class BodyDerivative:
         return self._staged(("linear", tuple(given)), run, types + _chosen(self.x_types, given))
 
     def backward(self, given: Sequence[bool]) -> Graph:
-        """Its transpose: (fixed | cotangents of carry, sums for constants | stacked, cotangents of ys) -> (carry, sums | xs)."""
+        """Its transpose: (fixed | cotangents of carry, sums of constants | stacked, of ys) -> (carry, sums | xs)."""
         n_const, n_carry, _ = self.active
 
         def run(*args: Array) -> list[Array]:

@@ -109,7 +109,6 @@ class Scan(Primitive):
         outs = self.bind(*moved, **{**params, "body": graph})
         return outs, [(0 if k < nk else 1) if m else None for k, m in enumerate(marks)]
 
-
     def sparsity(self, patterns: Sequence[Any], types: Sequence[ArrayType], params: Params) -> Any:
         body, nc, nk = params["body"], params["num_consts"], params["num_carry"]
         consts, carry, xs = patterns[:nc], list(patterns[nc : nc + nk]), patterns[nc + nk :]
@@ -140,7 +139,7 @@ class LoopDerivative:
 
     def push(self, tangents: Sequence[Array | None]) -> list[Array | None]:
         d = self.body
-        n_const, n_carry, n_x = d.active
+        n_const, n_carry, _ = d.active
         mine = [t for t, m in zip(tangents, d.marks, strict=True) if m]
         state = [zeros(k) if t is None else t for t, k in zip(mine, [*d.const_types, *d.carry_types], strict=False)]
         x_t = mine[n_const + n_carry :]

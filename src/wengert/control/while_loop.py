@@ -1,7 +1,7 @@
 """The loop whose number of turns is known only when it runs.
 
-It may emit a value each turn, like a scan; how many there are is a `Length`. That is all reverse mode needs: the forward
-loop emits its residuals, and the backward loop is a scan over them in reverse.
+It may emit a value each turn, like a scan; how many there are is a `Length`. That is all reverse mode needs: the
+forward loop emits its residuals, and the backward loop is a scan over them in reverse.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from wengert.ops.shape import broadcast_to, to_front
 class While(Primitive):
     """`while test(*test_consts, *carry): carry, *y = body(*body_consts, *carry)`.
 
-    Inputs are the constants of the test, those of the body, and the carry; outputs the carry and, with `emit`, what the body emits and
-    last whether each turn took place (for a batch, example by example), all stacked.
+    Inputs are the constants of the test, those of the body, and the carry; outputs the carry and, with `emit`, what the
+    body emits and last whether each turn took place (for a batch, example by example), all stacked.
     """
 
     multiple = True
@@ -129,7 +129,6 @@ class While(Primitive):
         places: list[int | None] = [0 if m else None for m in marks[:nk]] + [1 if m else None for m in marks[nk:]]
         return outs, [*places, 1 if each else None] if params["emit"] else places
 
-
     def sparsity(self, patterns: Sequence[Any], types: Sequence[ArrayType], params: Params) -> Any:
         if params["emit"]:
             raise UnsupportedError("the pattern of a while_loop that emits values: how many there are is not known")
@@ -188,7 +187,8 @@ def while_loop(
 
     Args:
         test: function of the carry that returns one boolean.
-        body: function of the carry that returns a carry of the same structure and types. Both are traced once, on types.
+        body: function of the carry that returns a carry of the same structure and types. Both are traced once, on
+        types.
         init: the first carry, a pytree.
         checkpoint: what reverse mode keeps. None: the residuals of every turn. "sqrt": about √(2T) carries and the
             residuals of as many turns, for one more run forward (groups of 1, 2, 3, … turns, since T is not known).
@@ -214,8 +214,8 @@ def while_loop(
     outs = check.graph.out_types
     if len(outs) != 1 or outs[0].shape != () or outs[0].dtype != ALIVE.dtype:
         raise (ArgumentError if len(outs) != 1 else ShapeError if outs[0].shape else DTypeError)(
-            f"while_loop: the test returned {', '.join(map(repr, outs)) or 'nothing'}; expected one boolean of shape (). "
-            f"Compare numbers (x > 0), and reduce arrays with wg.any or wg.all.{at_user_line()}"
+            f"while_loop: the test returned {', '.join(map(repr, outs)) or 'nothing'}; expected one boolean of shape "
+            f"(). Compare numbers (x > 0), and reduce arrays with wg.any or wg.all.{at_user_line()}"
         )
     result = while_p.bind(
         *check.captured,

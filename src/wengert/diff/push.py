@@ -60,7 +60,12 @@ def push_through(
     """The tangents of the outputs of one step; `source` is its user line, where somebody wants to know."""
     if step_watchers:
         return watched(  # type: ignore[return-value]
-            "push", primitive, values, tangents, source, lambda: _push_through(primitive, values, outs, tangents, params)
+            "push",
+            primitive,
+            values,
+            tangents,
+            source,
+            lambda: _push_through(primitive, values, outs, tangents, params),
         )
     return _push_through(primitive, values, outs, tangents, params)
 

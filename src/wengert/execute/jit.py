@@ -115,8 +115,8 @@ def jit(
     """
     if executor is not None and executor not in EXECUTORS:
         raise ArgumentError(
-            f"jit: there is no executor {executor!r} in this installation; available: {', '.join(map(repr, EXECUTORS))}, "
-            f"or None for the best of them{at_user_line()}"
+            f"jit: there is no executor {executor!r} in this installation; available: "
+            f"{', '.join(map(repr, EXECUTORS))}, or None for the best of them{at_user_line()}"
         )
     if f is None:
         return lambda g: jit(g, executor, donate_argnums)

@@ -1,4 +1,4 @@
-"""The value that users hold. Operators and methods are attached in `ops.operators` and `array`, which see the primitives.
+"""The value that users hold. `ops.operators` and `array`, which see the primitives, attach operators and methods.
 
 A concrete `Array` holds an `ndarray` (or a NumPy scalar, for a single number). A `Tracer` stands for a value inside
 a running transformation (a `Trace`); traces nest, and each has a level: the transformation entered last is on top.
@@ -16,7 +16,7 @@ from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType, Shape
 
 
-class Array:  # noqa: PLW1641 (ops.operators attaches a __hash__ that explains)
+class Array:  # noqa: PLW1641  its operators and its hash are attached with the rest
     """An n-dimensional array of one element type. Immutable: `x.at[i].set(v)` gives a changed copy.
 
     Made by `wg.asarray`, the creation functions and every operation; `np.asarray(x)` shows it without a copy.

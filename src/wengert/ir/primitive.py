@@ -65,7 +65,7 @@ class Primitive:
         registry[name] = self
 
     def settle(self) -> None:
-        """Note what the hot paths ask: whether a tape treats this as one plain step, and the usual rule for weakness."""
+        """Note what the hot paths ask: whether this is one plain step to a tape, and the usual rule for weakness."""
         structured = self.linearize is not None or self.multiple or self.inline
         self.plain = self.differentiable and self.jvp is None and not structured
         self.usual_weakness = type(self).weak_result is Primitive.weak_result

@@ -57,7 +57,7 @@ class Staging(Recorder):
         return var
 
     def lift(self, a: Array) -> Array:
-        """`a` as it may stand in this graph: one of its values, a constant, or a captured tracer turned into an input."""
+        """`a` as it may stand in this graph: one of its values, a constant, or a captured tracer made an input."""
         if a.trace is None or a.trace is self:
             return a
         known = self.captured.get(id(a))

@@ -28,7 +28,7 @@ DEFAULT_INT, DEFAULT_FLOAT, DEFAULT_COMPLEX = int64, float32, complex64
 
 
 class Length:
-    """A length known only when the program runs, such as the number of turns of a `while_loop`; equal only to itself."""
+    """A length known only when the program runs, such as how often a `while_loop` turns; equal only to itself."""
 
     __slots__ = ()
 
@@ -115,7 +115,7 @@ def promote_dtypes(dtypes: Sequence[np.dtype]) -> np.dtype:
 
 
 def weak_dtype(strong: np.dtype | None, kinds: Iterable[str]) -> np.dtype:
-    """The type of an operation of arrays of type `strong` (if any) with weak numbers of these kinds (`b`, `i`, `f`, `c`)."""
+    """The type of an operation of arrays of type `strong` (if any) with weak numbers of these `kinds`: b, i, f or c."""
     kind = max(kinds, key=lambda k: _KIND[k])
     if strong is None:
         return {"b": bool_, "i": int64, "u": int64, "f": float64, "c": complex128}[kind]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -228,9 +228,13 @@ def _whole(f: Any) -> Any:
     return lambda x: x if x.dtype.kind in "iub" else f(x)
 
 
-floor: Elementwise = NotDifferentiable("floor", _whole(np.floor), arity=1, takes="if", doc="The largest whole number not above `x`.")
+floor: Elementwise = NotDifferentiable(
+    "floor", _whole(np.floor), arity=1, takes="if", doc="The largest whole number not above `x`."
+)
 ceil = NotDifferentiable("ceil", _whole(np.ceil), arity=1, takes="if", doc="The smallest whole number not below `x`.")
-trunc: Elementwise = NotDifferentiable("trunc", _whole(np.trunc), arity=1, takes="if", doc="The whole number next to `x` towards 0.")
+trunc: Elementwise = NotDifferentiable(
+    "trunc", _whole(np.trunc), arity=1, takes="if", doc="The whole number next to `x` towards 0."
+)
 round_ = NotDifferentiable(
     "round", _whole(np.round), arity=1, takes="ifc", doc="The nearest whole number; halves go to the even one."
 )

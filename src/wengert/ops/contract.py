@@ -35,8 +35,8 @@ class DotGeneral(Primitive):
                 if x.shape[i] != y.shape[j]:
                     raise ShapeError(
                         f"a product of shapes {x.shape} and {y.shape}: the {what} axes {i} and {j} have lengths "
-                        f"{x.shape[i]} and {y.shape[j]}; they must be equal. For matrices, the columns of the first must "
-                        f"match the rows of the second.{at_user_line()}"
+                        f"{x.shape[i]} and {y.shape[j]}; they must be equal. For matrices, the columns of the first "
+                        f"must match the rows of the second.{at_user_line()}"
                     )
         lead = tuple(x.shape[i] for i in batch[0])
         return ArrayType(

@@ -194,9 +194,7 @@ def _slope(y: Array, x: Array) -> Array:
     return TWO_BY_SQRT_PI * exp(-square(x))
 
 
-erf = Elementwise(
-    "erf", in_double(_erf), _slope, takes="f", doc="The error function, `2/√π ∫₀ˣ exp(-t²) dt`."
-)
+erf = Elementwise("erf", in_double(_erf), _slope, takes="f", doc="The error function, `2/√π ∫₀ˣ exp(-t²) dt`.")
 erfc = Elementwise(
     "erfc",
     in_double(_erfc),

@@ -15,7 +15,6 @@ from wengert.ops.contract import matmul
 from wengert.ops.elementwise import Elementwise
 from wengert.ops.promote import promote
 
-
 _KNOWN = (Array, int, float, complex, np.ndarray, np.generic)
 
 
@@ -63,7 +62,9 @@ def _rmatmul(y: Array, x: Any) -> Any:
     return matmul(*promote("matmul", (x, y))) if isinstance(x, _KNOWN) else NotImplemented
 
 
-def _bitwise(logical: Elementwise, bitwise: Elementwise) -> tuple[Callable[[Array, Any], Any], Callable[[Array, Any], Any]]:
+def _bitwise(
+    logical: Elementwise, bitwise: Elementwise
+) -> tuple[Callable[[Array, Any], Any], Callable[[Array, Any], Any]]:
     # `&` is `and` for booleans, and works on the bits of integers
     def either(x: Any, y: Any) -> Array:
         a, b = promote(bitwise.name, (x, y))
