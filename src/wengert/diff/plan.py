@@ -9,7 +9,7 @@ from wengert.diff.linearize import Linearized
 from wengert.diff.sparse.compress import Compression, Pattern
 from wengert.diff.sparse.pattern import detect
 from wengert.diff.sweep import Block, Blocks, columns, product, rows
-from wengert.diff.waist import Cut, Part, Profile, best_chain, direct, leaves
+from wengert.diff.waist import Cut, Part, Profile
 from wengert.ir.graph import Graph
 from wengert.ir.types import ArrayType
 
@@ -25,7 +25,7 @@ class Way(NamedTuple):
     sweeps: str
     flops: int | None  # None: not possible, or not tried
     note: str
-    part: Part | None = None
+    parts: tuple[Part, ...] = ()
     colours: Compression | None = None
 
 
@@ -47,33 +47,30 @@ class Plan:
         self.in_types, self.out_types = list(in_types), list(out_types)
         self.name = name
         self.profile = Profile(graph)
-        self.cuts = self.profile.cuts()
-        last = len(self.cuts) - 1
-        forward = self._dense("forward", direct(self.profile, self.cuts, 0, last, holomorphic, "forward"), 0)
-        reverse = self._dense("reverse", direct(self.profile, self.cuts, 0, last, holomorphic, "reverse"), last)
-        waist = self._waist(best_chain(self.profile, self.cuts, holomorphic))
+        forward = self._dense("forward", holomorphic or self.profile.first.real)
+        reverse = self._dense("reverse", holomorphic or self.profile.final.real)
+        waist = self._waist()
         dense = [w for w in (forward, reverse, waist) if w.flops is not None]
         best = min(dense, key=lambda w: w.flops or 0)
         self.ways = [forward, reverse, waist, self._coloured(best)]
         possible = [w for w in self.ways if w.flops is not None]
         self.chosen = min(possible, key=lambda w: w.flops or 0)  # the first of equals
 
-    def _dense(self, name: str, part: Part | None, end: int) -> Way:
-        width = self.cuts[end].width
-        if part is None:
+    def _dense(self, name: str, possible: bool) -> Way:
+        if not possible:
             return Way(name, "-", None, "not possible: complex values at that end")
-        return Way(name, str(width), part.flops, f"one for each number of the {'in' if end == 0 else 'out'}put", part)
+        part = self.profile.part(self.profile.first, self.profile.final, name)
+        note = f"one for each number of the {'in' if name == 'forward' else 'out'}put"
+        return Way(name, str(part.sweeps), part.flops, note, (part,))
 
-    def _waist(self, part: Part) -> Way:
-        parts = leaves(part)
-        if len(parts) == 1:
-            return Way("waist", "-", None, "no cut through the graph is narrow enough to pay")
-        counts = [self.cuts[p.start if p.way == "forward" else p.stop].width for p in parts]
-        through = ", ".join(_cut_text(self.profile, self.cuts[p.stop]) for p in parts[:-1])
-        ways = ", ".join(
-            f"{c} {'pushed' if p.way == 'forward' else 'pulled'}" for c, p in zip(counts, parts, strict=True)
-        )
-        return Way("waist", " + ".join(map(str, counts)), part.flops, f"{through}; {ways}, then multiplied", part)
+    def _waist(self) -> Way:
+        first, final, cut = self.profile.first, self.profile.final, self.profile.narrowest()
+        if cut is None or cut.width >= min(first.width, final.width):
+            return Way("waist", "-", None, "no place between is narrower than both ends")
+        before, after = self.profile.part(first, cut, "reverse"), self.profile.part(cut, final, "forward")
+        flops = before.flops + after.flops + 2 * first.width * cut.width * final.width
+        note = f"{_cut_text(self.profile, cut)}: {cut.width} pulled, {cut.width} pushed, then multiplied"
+        return Way("waist", f"{cut.width} + {cut.width}", flops, note, (before, after))
 
     def _coloured(self, best: Way) -> Way:
         sweep, limit = self.profile.sweep_flops, best.flops or 0
@@ -97,32 +94,30 @@ class Plan:
         """The Jacobian, by the chosen way, as blocks."""
         if self.chosen.colours is not None:
             return self.chosen.colours.dense_blocks(Linearized(self.graph), self.in_types, self.out_types, chunk)
-        assert self.chosen.part is not None
-        found = self._run(self.chosen.part, chunk)
-        profile, empty = self.profile, [None] * len(self.in_types)
+        found = self._sweep(self.chosen.parts[0], chunk)
+        for part in self.chosen.parts[1:]:
+            found = product(self._sweep(part, chunk), found)
+        profile = self.profile
         row_of = {v.index: k for k, v in enumerate(profile.outputs)}
         column_of = {v.index: j for j, v in enumerate(profile.inputs)}
         result: Blocks = []
         for o in self.graph.outputs:
             k = row_of.get(o.index) if o.trace is profile.trace else None  # type: ignore[attr-defined]
-            row: list[Block] = list(empty)
+            row: list[Block] = [None] * len(self.in_types)
             if k is not None:
                 row = [found[k][column_of[v.index]] if v.index in column_of else None for v in self.graph.inputs]
             result.append(row)
         return result
 
-    def _run(self, part: Part, chunk: int) -> Blocks:
-        if part.left is not None and part.right is not None:
-            return product(self._run(part.right, chunk), self._run(part.left, chunk))
-        start, stop = self.cuts[part.start], self.cuts[part.stop]
-        ins, outs = [v.type for v in start.values], [v.type for v in stop.values]
-        linear = Linearized(self.profile.stretch(start, stop))
+    def _sweep(self, part: Part, chunk: int) -> Blocks:
+        ins, outs = [v.type for v in part.start.values], [v.type for v in part.stop.values]
+        linear = Linearized(self.profile.stretch(part.start, part.stop))
         if part.way == "forward":
             return columns(linear.push, ins, outs, chunk)
         return rows(linear.pull, ins, outs, chunk)
 
     def __str__(self) -> str:
-        n, m = self.cuts[0].width, self.cuts[-1].width
+        n, m = self.profile.first.width, self.profile.final.width
         lines = [
             f"Jacobian of {self.name}: {n} inputs → {m} outputs through {len(self.profile.nodes)} steps; "
             f"one sweep costs about {_flops(self.profile.sweep_flops)}"

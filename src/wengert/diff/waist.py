@@ -1,12 +1,13 @@
-"""Narrow places of a recorded graph, and the cheapest way to multiply a Jacobian together from the parts between them.
+"""The narrowest place of a recorded graph, from which a Jacobian is computed both ways.
 
 Cut the list of nodes at position p. The values that are made before p and used after it are all that the rest of the
 program knows of the inputs, so the Jacobian is the product of one Jacobian up to the cut and one from the cut on:
 
     J = J_after · J_before,      J_before by w pulls, J_after by w pushes,      w = the numbers that cross the cut.
 
-A function 1000 → 10 → 1000 costs 10 + 10 sweeps instead of 1000. With several cuts the parts form a chain, and the
-order of products is chosen by dynamic programming, as in the matrix-chain problem (Godbole 1973).
+A function 1000 → 10 → 1000 costs 10 + 10 sweeps through half of the graph each, instead of 1000 through the whole.
+More cuts cannot help: a stretch between two cuts takes as many sweeps as the narrower of them is wide, and none is
+narrower than the narrowest, whose w sweeps cross every stretch.
 """
 
 from __future__ import annotations
@@ -17,8 +18,6 @@ from typing import NamedTuple
 from wengert.diff.cost import node_cost
 from wengert.ir.graph import Graph, Node, Var
 
-CANDIDATES = 24  # cuts that the dynamic programme looks at: the narrowest
-
 
 class Cut(NamedTuple):
     """The values that cross one position of the list of nodes."""
@@ -27,16 +26,19 @@ class Cut(NamedTuple):
     values: tuple[Var, ...]
     width: int
 
+    @property
+    def real(self) -> bool:
+        return all(v.dtype.kind == "f" for v in self.values)
+
 
 class Part(NamedTuple):
-    """A stretch of the graph between two cuts: swept one way, or cut again into two parts that are multiplied."""
+    """A stretch of the graph between two cuts, to be swept one way: `flops` in all."""
 
-    start: int  # numbers of cuts
-    stop: int
+    start: Cut
+    stop: Cut
+    way: str  # "forward" or "reverse"
+    sweeps: int
     flops: int
-    way: str  # "forward", "reverse" or "product"
-    left: Part | None = None  # nearer to the inputs
-    right: Part | None = None
 
 
 class Profile:
@@ -89,85 +91,44 @@ class Profile:
             last[o.index] = len(self.nodes)
         return [(v, b, last[i]) for i, (v, b) in born.items() if last.get(i, -1) >= b]
 
-    def cuts(self) -> list[Cut]:
-        """The inputs, the narrowest places between, and the outputs, in order."""
+    @property
+    def first(self) -> Cut:
+        return Cut(0, tuple(self.inputs), sum(v.size for v in self.inputs))
+
+    @property
+    def final(self) -> Cut:
+        return Cut(len(self.nodes), tuple(self.outputs), sum(v.size for v in self.outputs))
+
+    def narrowest(self) -> Cut | None:
+        """The narrowest cut between inputs and outputs that no complex value crosses."""
         n = len(self.nodes)
         lives = self._lifetimes()
-        change, complex_change = [0] * (n + 2), [0] * (n + 2)
+        change, barred = [0] * (n + 2), [0] * (n + 2)
         for v, b, e in lives:
-            change[b] += v.size
-            change[e + 1] -= v.size
-            if v.dtype.kind == "c":  # half of its directions only: no cut through a complex value
-                complex_change[b] += 1
-                complex_change[e + 1] -= 1
-        widths, count, complex_count = [], 0, 0
-        for p in range(n + 1):
-            count += change[p]
-            complex_count += complex_change[p]
-            widths.append((count, complex_count))
-        ends = max(_total(self.inputs), _total(self.outputs))
-        inner = [p for p in range(1, n) if widths[p][1] == 0 and widths[p][0] < ends]
-        # of neighbours with one width the cut that comes first will do
-        inner = [p for p in inner if widths[p] != widths[p - 1]]
-        chosen = sorted(sorted(inner, key=lambda p: widths[p][0])[:CANDIDATES])
-        crossing: dict[int, list[Var]] = {p: [] for p in chosen}
-        for v, b, e in lives:
-            for p in chosen:
-                if b <= p <= e:
-                    crossing[p].append(v)
-        first = Cut(0, tuple(self.inputs), _total(self.inputs))
-        final = Cut(n, tuple(self.outputs), _total(self.outputs))
-        return [first, *(Cut(p, tuple(crossing[p]), widths[p][0]) for p in chosen), final]
+            for count, amount in ((change, v.size), (barred, v.dtype.kind == "c")):
+                count[b] += amount
+                count[e + 1] -= amount
+        width = obstacles = 0
+        best: tuple[int, int] | None = None
+        for p in range(n):
+            width += change[p]
+            obstacles += barred[p]
+            if p and not obstacles and (best is None or width < best[0]):
+                best = width, p
+        if best is None:
+            return None
+        width, p = best
+        return Cut(p, tuple(v for v, b, e in lives if b <= p <= e), width)
+
+    def part(self, start: Cut, stop: Cut, way: str) -> Part:
+        """A stretch, swept one way."""
+        sweeps = start.width if way == "forward" else stop.width
+        per_sweep = max(1, self.before[stop.position] - self.before[start.position])
+        return Part(start, stop, way, sweeps, sweeps * per_sweep)
 
     def stretch(self, start: Cut, stop: Cut) -> Graph:
         """The nodes between two cuts as a linearised graph of its own."""
         return Graph(start.values, self.nodes[start.position : stop.position], stop.values, self.trace, self.size)
-
-
-def best_chain(profile: Profile, cuts: Sequence[Cut], holomorphic: bool) -> Part:
-    """The cheapest way from the first cut to the last: sweeps through stretches, and products of their Jacobians."""
-    n = len(cuts)
-    best: dict[tuple[int, int], Part] = {}
-    for length in range(1, n):
-        for i in range(n - length):
-            j = i + length
-            part = direct(profile, cuts, i, j, holomorphic)
-            for k in range(i + 1, j):
-                left, right = best[i, k], best[k, j]
-                multiply = 2 * cuts[i].width * cuts[k].width * cuts[j].width
-                flops = left.flops + right.flops + multiply
-                if part is None or flops < part.flops:
-                    part = Part(i, j, flops, "product", left, right)
-            assert part is not None
-            best[i, j] = part
-    return best[0, n - 1]
-
-
-def direct(profile: Profile, cuts: Sequence[Cut], i: int, j: int, holomorphic: bool, way: str = "") -> Part | None:
-    """One stretch swept forward or in reverse, whichever takes fewer sweeps and is allowed (or as `way` says)."""
-    per_sweep = max(1, profile.before[cuts[j].position] - profile.before[cuts[i].position])
-    allowed = []
-    if holomorphic or _real(cuts[i].values):
-        allowed.append(Part(i, j, cuts[i].width * per_sweep, "forward"))
-    if holomorphic or _real(cuts[j].values):
-        allowed.append(Part(i, j, cuts[j].width * per_sweep, "reverse"))
-    allowed = [p for p in allowed if not way or p.way == way]
-    return min(allowed, key=lambda p: p.flops) if allowed else None
-
-
-def leaves(part: Part) -> list[Part]:
-    """The stretches that are swept, from inputs to outputs."""
-    if part.left is None or part.right is None:
-        return [part]
-    return leaves(part.left) + leaves(part.right)
-
-
-def _real(values: Sequence[Var]) -> bool:
-    return all(v.dtype.kind == "f" for v in values)
-
-
-def _total(values: Sequence[Var]) -> int:
-    return sum(v.size for v in values)
 
 
 def _distinct(values: Sequence[Var]) -> list[Var]:
