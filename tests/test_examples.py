@@ -16,7 +16,7 @@ def run(script: str, *args: str) -> str:
         text=True,
         encoding="utf-8",
         timeout=120,
-        env=environment,
+        check=False, env=environment,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

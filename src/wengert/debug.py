@@ -138,7 +138,7 @@ def _numbers(arrays: Sequence[Array | None]) -> list[Any]:
     found = []
     for a in arrays:
         while a is not None and a.trace is not None:
-            a = a.data  # noqa: PLW2901 - down to the numbers
+            a = a.data
         if a is not None:
             found.append(a.data)
     return found

@@ -59,7 +59,7 @@ class Call:
             while a is not None and a.trace is not None:
                 level = a.trace.level
                 lowest, highest = min(lowest or level, level), max(highest, level)
-                a = a.data  # noqa: PLW2901 - down to the number
+                a = a.data
             abstract = abstract or a is None
         return lowest, highest, abstract
 
@@ -67,7 +67,7 @@ class Call:
         """Whether one of the functions closes over a value of a transformation at or above `level`."""
         held = list(self.fixed.values())
         for g in functions:
-            g = inspect.unwrap(g) if callable(g) else g  # noqa: PLW2901
+            g = inspect.unwrap(g) if callable(g) else g
             for cell in getattr(g, "__closure__", None) or ():
                 try:
                     held.append(cell.cell_contents)

@@ -60,7 +60,7 @@ class ImaginaryPart(RealLinear):
         return self.bind(x) if x.dtype.kind == "c" else registry["broadcast_to"].bind(number(0, x.dtype), shape=x.shape)
 
 
-conj: Elementwise = Conjugate("conj", np.conjugate, lambda c: conj(c), "same", "The complex conjugate.")  # noqa: PLW0108
+conj: Elementwise = Conjugate("conj", np.conjugate, lambda c: conj(c), "same", "The complex conjugate.")
 real = RealPart("real", np.real, lambda c: c, "real", "The real part.")
 imag = ImaginaryPart("imag", np.imag, lambda c: c * number(-1j, complex_dtype(c.dtype)), "real", "The imaginary part.")
 

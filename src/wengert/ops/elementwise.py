@@ -95,7 +95,7 @@ class Elementwise(Primitive):
         return self.bind(*arrays)
 
     def _beside(self, x: Any, value: Any) -> Array | None:
-        """A Python number or an ndarray as an array of the type of the float array `x`; None where that needs thought."""
+        """A Python number or an ndarray in the type of the float array `x`; None where that takes thought."""
         if isinstance(x, Array) and (dtype := x.dtype).kind == "f" and "f" in self.kinds:
             if type(value) in _NUMBERS:
                 return WeakArray(dtype.type(value)) if x.weak else number(value, dtype)
@@ -196,7 +196,8 @@ class Elementwise(Primitive):
         dtype = types[0].dtype
         if any(t.dtype != dtype for t in types):
             raise DTypeError(
-                f"{self.name}: inputs of types {', '.join(t.dtype.name for t in types)}; they must be equal{at_user_line()}"
+                f"{self.name}: inputs of types {', '.join(t.dtype.name for t in types)}; they must be equal"
+                + at_user_line()
             )
         shape = broadcast_shapes([t.shape for t in types], self.name)
         if self.gives == "bool":

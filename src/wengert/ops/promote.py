@@ -156,7 +156,7 @@ def promote(name: str, args: Sequence[Any]) -> list[Array]:
         if cls in _WEAK_KIND:
             weak.append(_WEAK_KIND[cls])
         else:
-            a = as_array(a, name)  # noqa: PLW2901
+            a = as_array(a, name)
             if a.weak:
                 weak.append(a.dtype.kind)
             else:

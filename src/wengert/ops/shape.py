@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,6 @@ from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType, Shape, broadcast_shapes
 from wengert.ops.elementwise import sum_to
 from wengert.ops.promote import number
-
 
 _SMALL = 4096
 
@@ -149,19 +149,14 @@ class Pad(Structural):
         return ArrayType(shape, x.dtype)
 
     def evaluate(self, x: Any, fill: Any, *, padding: tuple[tuple[int, int, int], ...]) -> Any:  # type: ignore[override]
-        spread = tuple(max(d + (d - 1) * inner, 0) for d, (_, _, inner) in zip(x.shape, padding, strict=True))
+        spread, steps, shape, taken, place = _placement(x.shape, padding)
         if spread != x.shape:
             wide = np.full(spread, fill, x.dtype)
-            wide[tuple(slice(None, None, inner + 1) for _, _, inner in padding)] = x
+            wide[steps] = x
             x = wide
-        out = np.full([d + low + high for d, (low, high, _) in zip(x.shape, padding, strict=True)], fill, x.dtype)
-        taken, place = [], []  # element j of x comes to stand at j + low, if that is inside
-        for d, n, (low, _, _) in zip(x.shape, out.shape, padding, strict=True):
-            first = max(0, -low)
-            last = max(min(d, n - low), first)
-            taken.append(slice(first, last))
-            place.append(slice(first + low, last + low))
-        out[tuple(place)] = x[tuple(taken)]
+        out = np.empty(shape, x.dtype)
+        out.fill(fill)
+        out[place] = x[taken]
         return out
 
     def partial(self, i: int, values: Sequence[Array], out: Array, params: Params) -> Map | None:
@@ -199,6 +194,20 @@ class Pad(Structural):
             self.evaluate(x[..., w], x.dtype.type(0) if fill is None else fill[w], **params) for w in range(words)
         ]
         return np.stack(planes, axis=-1)
+
+
+@lru_cache(maxsize=1024)
+def _placement(x: Shape, padding: tuple[tuple[int, int, int], ...]) -> Any:
+    """How a padded array is filled: the shape with the gaps and the places in it, the final shape, what goes where."""
+    spread = tuple(max(d + (d - 1) * inner, 0) for d, (_, _, inner) in zip(x, padding, strict=True))
+    shape = tuple(d + low + high for d, (low, high, _) in zip(spread, padding, strict=True))
+    taken, place = [], []  # element j comes to stand at j + low, if that is inside
+    for d, n, (low, _, _) in zip(spread, shape, padding, strict=True):
+        first = max(0, -low)
+        last = max(min(d, n - low), first)
+        taken.append(slice(first, last))
+        place.append(slice(first + low, last + low))
+    return spread, tuple(slice(None, None, inner + 1) for _, _, inner in padding), shape, tuple(taken), tuple(place)
 
 
 class Concat(Structural):
