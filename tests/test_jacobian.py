@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -149,7 +150,7 @@ def test_complex_output_of_real_input() -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_bad_input(way: Any) -> None:
-    with pytest.raises(DTypeError, match="integer|int64"):
+    with pytest.raises(DTypeError, match="int64"):
         way(lambda x: x * 2.0)(np.array([1, 2]))
     with pytest.raises(DTypeError, match="only real and complex floats"):
         way(lambda x: x > 0)(XS[0])
@@ -168,7 +169,7 @@ def test_bad_input(way: Any) -> None:
 
 def hourglass(widths: list[int], seed: int = 0) -> Any:
     rng = np.random.default_rng(seed)
-    ws = [wg.asarray(rng.standard_normal((b, a)) / a) for a, b in zip(widths, widths[1:], strict=False)]
+    ws = [wg.asarray(rng.standard_normal((b, a)) / a) for a, b in itertools.pairwise(widths)]
 
     def f(x: Any) -> Any:
         for w in ws:

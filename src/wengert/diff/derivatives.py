@@ -37,7 +37,8 @@ def value_and_grad(
     Returns:
         A function with the arguments of `f` that returns `(value, gradient)`, or `((value, aux), gradient)`. The
         gradient has the structure, shapes and types of the argument; leaves of a module that are not floating hold
-        None. For complex arguments it is `∂f/∂x - i·∂f/∂y` (JAX's convention), so steepest descent follows its conjugate.
+        None. For complex arguments it is `∂f/∂x - i·∂f/∂y` (JAX's convention), so steepest descent follows its
+        conjugate.
 
     Raises:
         ShapeError: `f` returns an array that is not a single number.
@@ -99,9 +100,9 @@ def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool 
 def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
     """The value of `f` at `primals` and its *pullback*.
 
-    `out, pullback = vjp(f, *primals)`: `pullback(cotangent)`, for a cotangent of the structure of `out`, returns a tuple
-    with one cotangent for each primal: `vᵀJ`. It can be called any number of times. With `has_aux`, `f` returns a pair
-    and the result is `(out, pullback, aux)`.
+    `out, pullback = vjp(f, *primals)`: `pullback(cotangent)`, for a cotangent of the structure of `out`, returns a
+    tuple with one cotangent for each primal: `vᵀJ`. It can be called any number of times. With `has_aux`, `f` returns a
+    pair and the result is `(out, pullback, aux)`.
 
     Raises:
         ShapeError: a cotangent does not have the shape of its output.
@@ -316,8 +317,8 @@ class Chosen:
             treedef = tree.flatten(self.args[n])[1]
             if treedef.num_leaves != len(mine):
                 raise ArgumentError(
-                    f"arguments of {_name(self.f)} share a module, so they cannot be differentiated by separately; pass it "
-                    f"once{at_user_line()}"
+                    f"arguments of {_name(self.f)} share a module, so they cannot be differentiated by separately; "
+                    f"pass it once{at_user_line()}"
                 )
             answer.append(tree.unflatten(treedef, mine))
         return answer
@@ -383,7 +384,8 @@ def _split_aux(out: Any, has_aux: bool) -> tuple[Any, Any]:
         return out, None
     if not isinstance(out, (tuple, list)) or len(out) != 2:
         raise ArgumentError(
-            f"with has_aux=True the function returns a pair (number, anything), got {type(out).__name__}{at_user_line()}"
+            f"with has_aux=True the function returns a pair (number, anything), got {type(out).__name__}"
+            + at_user_line()
         )
     return out[0], out[1]
 
@@ -397,24 +399,23 @@ def _scalar(value: Any, f: Any) -> Array:
         return value
     if not tree.is_leaf(value):
         raise ArgumentError(
-            f"grad of {_name(f)}: it returned {'None' if value is None else f'a {type(value).__name__}'}; expected one real "
-            "number. Return the loss (with has_aux=True, a pair of the loss and anything else); for several outputs use "
-            f"wg.vjp or wg.jacobian.{at_user_line()}"
+            f"grad of {_name(f)}: it returned {'None' if value is None else f'a {type(value).__name__}'}; expected one "
+            "real number. Return the loss (with has_aux=True, a pair of the loss and anything else); for several "
+            f"outputs use wg.vjp or wg.jacobian.{at_user_line()}"
         )
     result = as_array(value)
     if result.shape != ():
         raise ShapeError(
-            f"grad of {_name(f)}: it returned an array of shape {result.shape}; expected one number, shape (). Reduce it "
-            f"(wg.mean, wg.sum), or use wg.vjp or wg.jacobian for the derivative of many outputs.{at_user_line()}"
+            f"grad of {_name(f)}: it returned an array of shape {result.shape}; expected one number, shape (). Reduce "
+            f"it (wg.mean, wg.sum), or use wg.vjp or wg.jacobian for the derivative of many outputs.{at_user_line()}"
         )
     if result.dtype.kind != "f" and not (result.weak and result.dtype.kind == "i"):
         raise DTypeError(
-            f"grad of {_name(f)}: it returned {result.type!r}; expected a real float. For a complex result take its real "
-            f"part or its absolute value first; an integer result has no derivative.{at_user_line()}"
+            f"grad of {_name(f)}: it returned {result.type!r}; expected a real float. For a complex result take its "
+            f"real part or its absolute value first; an integer result has no derivative.{at_user_line()}"
         )
     return result
 
 
 def _below(x: Any, tape: Any) -> Any:
     return x.data if isinstance(x, Array) and x.trace is tape else x
-

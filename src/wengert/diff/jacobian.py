@@ -94,8 +94,8 @@ def jacobian(
 
     Arguments, result and errors as for `jacfwd`.
 
-    Source: both sides of a cut are a case of Jacobian accumulation by preaccumulation (Griewank and Walther, "Evaluating
-    Derivatives", ch. 10); colouring: ch. 8.
+    Source: both sides of a cut are a case of preaccumulation (Griewank and Walther, "Evaluating Derivatives", ch. 10);
+    colouring: ch. 8 there.
 
     Example:
         >>> wg.jacobian(lambda x: x**2)(wg.asarray([1.0, 2.0]))

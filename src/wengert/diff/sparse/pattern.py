@@ -166,13 +166,14 @@ def _times_constant(
 def _matrix_constant(
     patterns: Sequence[Pattern], types: Sequence[ArrayType], params: Any, constants: Sequence[Any]
 ) -> Pattern:
-    """A product with a constant matrix that is mostly zeros: an output depends on what meets a nonzero."""
+    """A product with a constant matrix that has zeros: an output depends on what meets a nonzero."""
     i = 0 if patterns[1] is None else 1
     p, constant = patterns[i], constants[1 - i]
     if p is None or constant is None or any(params["batch"]):
         return None
     nonzero = np.asarray(constant) != 0
-    if 2 * np.count_nonzero(nonzero) >= nonzero.size:
+    count = np.count_nonzero(nonzero)
+    if count == nonzero.size:
         return None
     cp, cc = params["contract"][i], params["contract"][1 - i]
     free_p = tuple(a for a in range(p.ndim - 1) if a not in cp)
@@ -181,6 +182,8 @@ def _matrix_constant(
     depth = int(np.prod([p.shape[a] for a in cp], dtype=int))
     lines = nonzero.transpose(free_c + cc).reshape(-1, depth)
     rows = p.transpose((*cp, *free_p, p.ndim - 1)).reshape(depth, -1)
+    if 2 * count > nonzero.size and count * rows.shape[1] * 8 > BUDGET:
+        return None  # not worth the memory
     out = np.zeros((len(lines), rows.shape[1]), np.uint64)
     which, k = np.nonzero(lines)
     if len(which):
