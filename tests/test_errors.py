@@ -11,6 +11,7 @@ import pytest
 
 import wengert as wg
 from wengert.errors import (
+    AbstractValueError,
     ArgumentError,
     DTypeError,
     EscapedTraceError,
@@ -61,6 +62,28 @@ CASES: list[tuple[Callable[[], Any], type[WengertError], list[str]]] = [
     (lambda: wg.vmap(lambda x: x, in_axes=1)(x64(2)), ShapeError, ["vmap", "axis 1"]),
     (lambda: wg.vmap(lambda x: x, in_axes=None)(x64(2)), ArgumentError, ["vmap", "no argument has a batch axis"]),
     (lambda: escaped() * 2, EscapedTraceError, ["multiply", "escaped", "a derivative", "Return it"]),
+    (lambda: wg.jit(lambda x: x if x > 0 else -x)(1.0), AbstractValueError, ["truth value", r"bool\*?\[\]", "wg.cond"]),
+    (lambda: wg.jit(lambda x: float(x))(1.0), AbstractValueError, ["as a float", "`jit`", "plain Python int"]),
+    (lambda: wg.jit(lambda x: wg.zeros(x))(2), ShapeError, ["zeros", "int64", "known without running"]),
+    (lambda: wg.jit(wg.sin, executor="none")(1.0), WengertError, ["'none'", "available", "numpy"]),
+    (lambda: wg.jit(lambda x: x[3])(x64(3)), ShapeError, ["index 3", "axis 0", "length 3"]),
+    (lambda: x64(3).at[5].set(1.0), ShapeError, ["index 5", "length 3", "-3 to 2"]),
+    (
+        lambda: wg.scan(lambda c, x: (wg.stack([c, c]), x), 0.0, x64(3)),
+        ShapeError,
+        ["scan", "carry", r"\[2\]", "one type"],
+    ),
+    (lambda: wg.scan(lambda c, x: (c > 0.5, x), 0.7, x64(3)), DTypeError, ["scan", "float64", "bool", "one type"]),
+    (lambda: wg.scan(lambda c, x: (np.int64(1), x), x64(), x64(3)), DTypeError, ["scan", "float64", "int64", "astype"]),
+    (lambda: wg.scan(lambda c, x: c, 0.0, x64(3)), ArgumentError, ["scan", "pair", "new carry"]),
+    (
+        lambda: wg.scan(lambda c, x: (c, None), 0.0, (x64(3), x64(4))),
+        ShapeError,
+        ["scan", "3, 4", "one number of turns"],
+    ),
+    (lambda: wg.while_loop(lambda c: c, lambda c: c + 1, 0.0), DTypeError, ["while_loop", "one boolean", "wg.any"]),
+    (lambda: wg.while_loop(lambda c: c < 3, lambda c: (c, c), 0.0), ArgumentError, ["while_loop", "structure"]),
+    (lambda: wg.cond(x64(3) > 0, lambda: 1.0, lambda: 2.0), ShapeError, ["cond", r"\(3,\)", "wg.where"]),
     (lambda: wg.sin("text"), ArgumentError, ["sin", "a str", "nested list of numbers"]),
     (lambda: wg.sin(None), ArgumentError, ["sin", "None"]),
     (lambda: wg.sin(np.array(["a"])), DTypeError, ["sin", "<U1", "convert"]),

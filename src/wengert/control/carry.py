@@ -49,7 +49,7 @@ def settle_carry(
         for k, (c, o) in enumerate(zip(carry, outs, strict=True)):
             if c.type == o.type or (c.type.shape == o.shape and c.dtype == o.dtype and not c.weak):
                 continue
-            if c.shape == o.shape and c.weak and not (c.dtype.kind == "f" and o.dtype.kind in "iu"):
+            if c.shape == o.shape and c.weak and _ORDER.index(c.dtype.kind) <= _ORDER.index(o.dtype.kind):
                 carry[k] = convert(c, o.dtype, o.weak)
                 changed = True
                 continue
