@@ -79,6 +79,11 @@ def broadcast(a: Shape, b: Shape) -> Shape | None:
 
 # Elementwise: a function, smooth nearly everywhere, and its bound by the bound of what it is given.
 
+
+def _compiled(x: Any) -> Any:
+    return wg.exp(-x * x) * wg.cos(x)
+
+
 UNARY: dict[str, tuple[Callable[[Any], Any], Callable[[float], float]]] = {
     "sin": (wg.sin, lambda b: 1),
     "negative": (lambda x: -x, lambda b: b),
@@ -104,6 +109,12 @@ UNARY: dict[str, tuple[Callable[[Any], Any], Callable[[float], float]]] = {
     "relu": (lambda x: wg.maximum(x, 0.0), lambda b: b),
     "clip": (lambda x: wg.clip(x, -0.7, 0.8), lambda b: 0.8),
     "fraction": (lambda x: x - wg.floor(x), lambda b: 1),
+    "erf": (wg.erf, lambda b: 1),
+    "lgamma": (lambda x: wg.lgamma(1.5 + x * x), lambda b: math.lgamma(2.5 + b * b)),
+    "expit": (wg.expit, lambda b: 1),
+    "xlogy": (lambda x: wg.xlogy(x * x, x * x), lambda b: 1 + b**4),
+    "checkpoint": (lambda x: wg.checkpoint(lambda y: wg.sin(y) * wg.tanh(y))(x), lambda b: 1),
+    "jit": (lambda x: wg.jit(_compiled)(x), lambda b: 1),
     "float32_constant": (lambda x: x * wg.asarray(0.5), lambda b: 0.5 * b),
 }
 
@@ -179,18 +190,29 @@ def reduce(x: Any, name: str, axis: Any, keep: bool) -> Any:
     return REDUCE[name][0](x, axis=axis, keepdims=keep)
 
 
+RUNNING: dict[str, tuple[Callable[[Any, int], Any], Callable[[float, int], float]]] = {
+    "sum": (lambda x, k: wg.cumulative_sum(x, axis=k), lambda b, n: b * n),
+    "prod": (lambda x, k: wg.cumulative_prod(1.0 + 0.2 * wg.sin(x), axis=k), lambda b, n: 1.2**n),
+    "max": (lambda x, k: wg.cumulative_max(x, axis=k), lambda b, n: b),
+    "logsumexp": (lambda x, k: wg.cumulative_logsumexp(x, axis=k), lambda b, n: b + math.log(n)),
+    "softmax": (lambda x, k: wg.softmax(x, axis=k), lambda b, n: 1),
+    "spectrum": (lambda x, k: wg.abs(wg.fft.fft(x, axis=k) + (7.0 + 1j)), lambda b, n: b * n + 8),
+    "combine": (lambda x, k: wg.associative_scan(lambda a, b: wg.sin(a) * b + b, x, axis=k), lambda b, n: 2 * b),
+}
+
+
 def _cumulative(values: Sequence[Value], pick: Pick) -> Proposal | None:
     i = any_value(values, pick, 1)
     if i is None:
         return None
     shape, b = values[i]
-    axis, product = pick(len(shape)), bool(pick(2))
-    return Proposal((i,), (axis, product), Value(shape, 1.2 ** shape[axis] if product else b * shape[axis]))
+    axis, how = pick(len(shape)), list(RUNNING)[pick(len(RUNNING))]
+    return Proposal((i,), (axis, how), Value(shape, RUNNING[how][1](b, shape[axis])))
 
 
 @family(_cumulative)
-def cumulative(x: Any, axis: int, product: bool) -> Any:
-    return wg.cumulative_prod(1.0 + 0.2 * wg.sin(x), axis=axis) if product else wg.cumulative_sum(x, axis=axis)
+def cumulative(x: Any, axis: int, how: str) -> Any:
+    return RUNNING[how][0](x, axis)
 
 
 # Products
@@ -221,6 +243,22 @@ def contract(x: Any, y: Any, k: int, m: int) -> Any:
     if (k, m) == (x.ndim - 1, max(y.ndim - 2, 0)) and y.ndim <= 2:
         return x @ y
     return wg.tensordot(x, y, axes=((k,), (m,)))
+
+
+def _convolve(values: Sequence[Value], pick: Pick) -> Proposal | None:
+    fit = [i for i, v in enumerate(values) if len(v.shape) == 3]
+    if not fit:
+        return None
+    i, padding = fit[pick(len(fit))], pick(2)
+    n, c, d = values[i].shape
+    taps = 1 + pick(d)
+    out = (n, n, d + 2 * padding - taps + 1)
+    return Proposal((i,), (taps, padding), Value(out, c * taps * values[i].bound ** 2)) if small(out) else None
+
+
+@family(_convolve)
+def convolve(x: Any, taps: int, padding: int) -> Any:
+    return wg.conv(x, wg.sin(x[:, :, :taps]), padding=padding)
 
 
 def _matrix(values: Sequence[Value], pick: Pick) -> Proposal | None:
