@@ -16,7 +16,8 @@ def run(script: str, *args: str) -> str:
         text=True,
         encoding="utf-8",
         timeout=120,
-        check=False, env=environment,
+        check=False,
+        env=environment,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
