@@ -47,8 +47,11 @@ def _document(function: Callable[..., Array], name: str, primitive: Elementwise,
 def unary(name: str, primitive: Elementwise, text: str, example: str) -> Callable[[Any], Array]:
     """The public function in front of a primitive of one argument."""
 
+    single = primitive.single
+
     def function(x: Any, /) -> Array:
-        return primitive(x)
+        out = single(x) if isinstance(x, Array) else None
+        return primitive(x) if out is None else out
 
     _document(function, name, primitive, text, example)
     return function

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from functools import lru_cache
 from types import EllipsisType, NoneType
 from typing import Any
 
@@ -28,6 +29,7 @@ from wengert.ops.promote import as_array
 from wengert.ops.shape import broadcast_to, flip_p, permute, reshape, slice_p
 
 _BASIC = frozenset((int, slice, NoneType, EllipsisType))
+_BOUNDS = frozenset((int, NoneType))
 
 
 def getitem(x: Array, index: Any) -> Array:
@@ -52,8 +54,9 @@ def getitem(x: Array, index: Any) -> Array:
         i, rest = index % shape[0], shape[1:]
         row = slice_p.bind(x, start=(i, *(0,) * len(rest)), stop=(i + 1, *rest), step=(1,) * len(shape))
         return reshape(row, rest)
+    key = _static(index)
     try:
-        return Plan(shape, index).get(x)
+        return (Plan(shape, index) if key is None else _plan(shape, key)).get(x)
     except MaskError as error:
         raise AbstractValueError(error.args[0] + at_user_line()) from None
 
@@ -75,6 +78,26 @@ class MaskError(AbstractValueError):
             "for a sum; or compute the mask outside."
         )
         self.mask = mask
+
+
+def _static(index: Any) -> Any:
+    """An index of Python's integers, slices, None and `...` as something that can be looked up; None for any other."""
+    items = index if type(index) is tuple else (index,)
+    key = []
+    for i in items:
+        if type(i) is slice:
+            i = (i.start, i.stop, i.step)
+            if not _BOUNDS.issuperset(map(type, i)):
+                return None
+        elif type(i) not in _BASIC:
+            return None
+        key.append(i)
+    return tuple(key)
+
+
+@lru_cache(maxsize=1024)
+def _plan(shape: Shape, key: tuple[Any, ...]) -> Plan:
+    return Plan(shape, tuple([slice(*i) if type(i) is tuple else i for i in key]))
 
 
 class Plan:

@@ -11,7 +11,7 @@ from typing import Any
 
 from wengert.ir.array import Array, Trace
 from wengert.ir.graph import Graph, Node, NotedNode, Var
-from wengert.ir.primitive import Params, Primitive, out_type, watchers
+from wengert.ir.primitive import Params, Primitive, evaluate_now, out_type, watchers
 from wengert.ir.source import user_source
 from wengert.ir.types import ArrayType
 from wengert.ir.watch import step_watchers, watched_linearize
@@ -104,13 +104,16 @@ class Tape(Recorder):
     def process(self, primitive: Primitive, args: tuple[Array, ...], params: Params) -> Any:
         if len(args) == 1:  # the common cases, without a comprehension's frame
             values: Sequence[Array] = (args[0].data,)
+            lowest = values[0].trace is None
         elif len(args) == 2:
             a, b = args
             values = (a.data if a.trace is self else a, b.data if b.trace is self else b)
+            lowest = values[0].trace is None and values[1].trace is None
         else:
-            values = [a.data if a.trace is self else a for a in args]
+            values, lowest = [a.data if a.trace is self else a for a in args], False
         if primitive.plain and not self.noting:
-            return self.append(primitive, args, params, primitive.bind(*values, **params))
+            out = evaluate_now(primitive, values, params) if lowest else primitive.bind(*values, **params)
+            return self.append(primitive, args, params, out)
         differential = None
         if self.everything:
             if primitive.inline:

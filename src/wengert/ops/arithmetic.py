@@ -19,11 +19,16 @@ from wengert.ops.elementwise import MINUS, ONE, Elementwise, Guarded, NotDiffere
 from wengert.ops.promote import convert, number
 
 
+def _squares(x: Any) -> Any:
+    """Their sum, which is NaN just when some element is: squares cannot cancel."""
+    return x.dot(x) if x.ndim == 1 else np.vdot(x, x)
+
+
 def _guarded(t: Any, d: Any) -> Any:
     product = t * d
     if product.ndim == 0:
         return product if product == product else np.where(t == 0, np.zeros_like(product), product)
-    squares = np.vdot(product, product)  # NaN just when some product is: squares cannot cancel
+    squares = _squares(product)
     if squares == squares:
         return product
     return np.where(t == 0, product.dtype.type(0), product)
@@ -33,7 +38,7 @@ def _annihilating(x: Any, y: Any) -> Any:
     product = _guarded(x, y)
     if product.ndim == 0:
         return product if product == product else np.where(y == 0, np.zeros_like(product), product)
-    squares = np.vdot(product, product)
+    squares = _squares(product)
     if squares == squares:
         return product
     return np.where(y == 0, product.dtype.type(0), product)

@@ -59,7 +59,8 @@ class DotGeneral(Primitive):
         other = values[1 - i]
         batch, contract, order = _adjoint(i, values[i].ndim, other.ndim, params["batch"], params["contract"])
         first, second = (ct, other) if i == 0 else (other, ct)
-        return permute(self.bind(first, second, batch=batch, contract=contract), order)
+        back = self.bind(first, second, batch=batch, contract=contract)
+        return back if order is None else permute(back, order)
 
     def batch(self, values: Sequence[Array], axes: Sequence[int | None], size: int, params: Params) -> Any:
         (x, y), (ax, ay) = values, axes
@@ -119,8 +120,8 @@ def _as_matrices(x: Shape, y: Shape, batch: tuple[Axes, Axes], contract: tuple[A
 
 
 @lru_cache(maxsize=1024)
-def _adjoint(i: int, ndim: int, other_ndim: int, batch: Any, contract: Any) -> tuple[Any, Any, Axes]:
-    """The product that is adjoint in input `i`: its batch and contracted axes, and the order of axes to bring it to.
+def _adjoint(i: int, ndim: int, other_ndim: int, batch: Any, contract: Any) -> tuple[Any, Any, Axes | None]:
+    """The product that is adjoint in input `i`: its batch and contracted axes, and the order to bring its axes to, if any.
 
     The cotangent has axes (batch, free of x, free of y). It is contracted with the other input over that input's free
     axes, and stands on the side of the free axes that remain, so that for matrices no axes need to move.
@@ -139,7 +140,7 @@ def _adjoint(i: int, ndim: int, other_ndim: int, batch: Any, contract: Any) -> t
     else:
         made = [*bx, *rest, *free]
         pairs = ((bo, lead), (other_free, over))
-    return (*pairs, tuple(made.index(a) for a in range(ndim)))
+    return (*pairs, None if made == sorted(made) else tuple(made.index(a) for a in range(ndim)))
 
 
 def _left(shape: tuple[int, ...], taken: Axes) -> tuple[int, ...]:

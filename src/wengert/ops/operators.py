@@ -24,9 +24,12 @@ def _known(x: Any) -> bool:
 
 def _binary(primitive: Elementwise) -> tuple[Callable[[Array, Any], Any], Callable[[Array, Any], Any]]:
     # a concrete array of floats beside a Python number goes to NumPy at once: NumPy's weak numbers are ours
-    at_once, direct = primitive.at_once, primitive.direct and "f" in primitive.takes
+    at_once, pair, direct = primitive.at_once, primitive.pair, primitive.direct and "f" in primitive.takes
 
     def forward(x: Array, y: Any) -> Any:
+        if isinstance(y, Array):
+            out = pair(x, y)
+            return primitive(x, y) if out is None else out
         cls, other = type(x), type(y)
         if (other is float or other is int) and (cls is Array or cls is WeakArray) and direct and not watchers:
             if x.data.dtype.kind == "f":
@@ -45,7 +48,7 @@ def _binary(primitive: Elementwise) -> tuple[Callable[[Array, Any], Any], Callab
 
 def _power(x: Any, y: Any) -> Array:
     if type(y) is int or (type(y) is float and y.is_integer() and abs(y) < 100):
-        base = promote("power", (x, y))[0]
+        base = x if isinstance(x, Array) and x.dtype.kind in "fc" else promote("power", (x, y))[0]
         if type(y) is float and base.dtype.kind in "iu":
             return arithmetic.power(x, y)
         return arithmetic.integer_power.bind(base, exponent=int(y))
