@@ -93,6 +93,10 @@ CASES: dict[str, tuple[Callable[[Any], Any], Any, Any, Any]] = {
     "var of equals": (wg.var, [1.0, 1.0], [0, 0], [0, 0]),
     "prod with two zeros": (wg.prod, [0.0, 0.0, 2.0], [0, 0, 0], [2, 2, 0]),
     "prod with one zero": (wg.prod, [0.0, 3.0, 2.0], [6, 0, 0], [5, 2, 3]),
+    "max at a tie": (wg.max, [1.0, 1.0], [0.5, 0.5], [0, 0]),
+    "min at a tie": (wg.min, [1.0, 1.0], [0.5, 0.5], [0, 0]),
+    "maximum at a tie": (lambda x: wg.maximum(x, 0.0), 0.0, 0.5, 0),
+    "minimum at a tie": (lambda x: wg.minimum(x, 0.0), 0.0, 0.5, 0),
     "logaddexp(x, -inf)": (lambda x: wg.logaddexp(x, -INF), 1.0, 1, 0),
     "logsumexp of -inf": (
         lambda x: wg.where(wg.sum(x) > 100, wg.logsumexp(x + NOTHING), 0.0),
@@ -161,3 +165,4 @@ def test_a_singularity_that_counts_is_not_hidden() -> None:
     assert float(wg.grad(wg.sqrt)(0.0)) == INF
     assert float(wg.grad(wg.log)(0.0)) == INF
     assert np.isnan(float(wg.grad(lambda x: x * wg.log(x))(-1.0)))
+    assert np.isnan(float(wg.grad(lambda x: wg.sqrt(x**2))(0.0)))

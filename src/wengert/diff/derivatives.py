@@ -70,7 +70,7 @@ def value_and_grad(
         result = _below(value, tape)
         cotangents = pull(graph, [ones_like(result)], once=True)
         grads = chosen.unpack([dense(c, v) for c, v in zip(cotangents, chosen.values, strict=True)])
-        answer = grads if several else grads[0]
+        answer = tuple(grads) if several else grads[0]
         if has_aux:
             return (result, tree.map(lambda a: _below(a, tape), aux)), answer
         return result, answer
