@@ -1,0 +1,168 @@
+"""How a product is cut up: register tiles, panels, chunks of k, and the units that threads share out.
+
+unit   (batch index, block of columns, block of rows)
+  chunk of k                      B's part of the block is packed here, if at all
+    tile of rows                  A's part of the tile is packed here, if at all
+      panel of columns            one register tile: rows × width sums over the chunk
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from wengert.execute.native.product.code import Machine
+from wengert.execute.native.product.spec import ProductSpec, Target
+
+UNIT_FLOPS = 1_000_000  # a unit should be worth handing to a thread: some 5 µs
+CACHE = 512 * 1024  # what a block of B may take of the second-level cache
+DOT_ROWS = 6  # up to so many rows, packing Bᵀ costs more than multiplying vectors along k
+
+
+@dataclass(frozen=True)
+class Plan:
+    dots: bool  # vectors run along k instead of j
+    rows: int  # of the taller tiles; the others have one row less
+    tall: int  # how many tall tiles come first
+    tiles: int  # in all
+    width: int  # columns of a panel
+    panels: int  # in all
+    edge: int  # columns of a last, narrower panel, or 0
+    depth: int  # k of a chunk
+    pack_a: bool
+    pack_b: bool
+    tiles_per_unit: int
+    panels_per_unit: int
+
+    @property
+    def row_blocks(self) -> int:
+        return -(-self.tiles // self.tiles_per_unit)
+
+    @property
+    def column_blocks(self) -> int:
+        return -(-self.panels // self.panels_per_unit)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where things lie in the scratch memory of one call, in elements."""
+
+    a: int  # the packed tile of A
+    b: int  # the packed block of B
+    sums: int  # the sums of a block, between chunks
+    total: int
+
+
+def tall_rows(m: int, limit: int) -> tuple[int, int, int]:
+    """Rows of a tile, tall tiles, tiles in all: as few tiles as the limit allows, their rows equal but for one."""
+    tiles = -(-m // limit)
+    rows = -(-m // tiles)
+    return rows, m - tiles * (rows - 1), tiles
+
+
+def row_limit(machine: Machine, vectors: int) -> int:
+    """Rows that fit the registers: sums, a row of B, an element of A (and a product, where there is no multiply-add)."""
+    spare = 1 if machine.fma else 2
+    return max(1, min(16, (machine.registers - spare - vectors) // vectors))
+
+
+def cycles(rows: int, vectors: int, k: int) -> float:
+    """An estimate for a tile and one step of k: two multiply-adds and two loads a cycle; a tile's own cost, shared."""
+    return max(rows * vectors, rows + vectors) / 2 + (12 + 0.5 * rows * vectors) / max(k, 1)
+
+
+def choose_tile(m: int, n: int, k: int, machine: Machine) -> tuple[int, int]:
+    """Rows and vectors of a tile with the least estimated time; the larger tile of equals."""
+    best = (float("inf"), 0, 0)
+    for vectors in range(1, min(8, -(-n // machine.lanes)) + 1):
+        limit = row_limit(machine, vectors)
+        if vectors * (limit + 1) + 1 > machine.registers:
+            continue
+        rows, tall, tiles = tall_rows(m, limit)
+        whole, rest = divmod(n, vectors * machine.lanes)
+        time = 0.0
+        for count, height in ((tall, rows), (tiles - tall, rows - 1)):
+            time += count * whole * cycles(height, vectors, k)
+            time += count * cycles(height, -(-rest // machine.lanes), k) if rest else 0.0
+        best = min(best, (time, -rows * vectors, vectors))
+    vectors = best[2]
+    return row_limit(machine, vectors), vectors
+
+
+@lru_cache(maxsize=4096)
+def make_plan(spec: ProductSpec, target: Target) -> Plan:
+    machine = Machine(spec.dtype, target)
+    m, n, k = spec.m, spec.n, spec.k
+    lanes, size = machine.lanes, spec.itemsize
+    _, ai, ak = spec.a
+    _, bk, bj = spec.b
+    if bj != 1 and bk == 1 and m <= DOT_ROWS and k >= lanes:
+        panels = -(-n // lanes)
+        per_unit = max(1, min(panels, UNIT_FLOPS // (2 * m * lanes * k)))
+        return Plan(True, 1, m, m, lanes, panels, n % lanes, k, ak != 1, False, m, per_unit)
+
+    limit, vectors = choose_tile(m, n, k, machine)
+    rows, tall, tiles = tall_rows(m, limit)
+    width = vectors * lanes
+    panels, edge = -(-n // width), n % width
+    pack_b = k > 0 and (bj != 1 or (tiles >= 6 and _scattered(k, bk, width, size)))
+    # a block of columns: enough work for a thread, and several panels where A is too large to be read once for each
+    panel_flops = 2 * m * width * max(k, 1)
+    per_unit = 1
+    large_a = m * k * size > CACHE
+    while per_unit < min(8, panels) and (per_unit * panel_flops < UNIT_FLOPS or large_a):
+        per_unit *= 2
+    per_unit = min(per_unit, panels)
+    chunks = max(1, -(-k * per_unit * width * size // CACHE))
+    depth = k if chunks == 1 else -(-k // chunks // lanes) * lanes
+    pack_a = k > 0 and per_unit >= 4 and (ai * size % 4096 == 0 or large_a)
+    # a block of rows: all, unless that leaves too little to share out or the sums between chunks become large
+    per_rows = tiles
+    least = 128 if pack_b else 1
+    while per_rows * rows >= 2 * least and (
+        (panels == per_unit and per_rows * rows * n * k > UNIT_FLOPS) or (depth < k and per_rows * rows > 256)
+    ):
+        per_rows = -(-per_rows // 2)
+    return Plan(False, rows, tall, tiles, width, panels, edge, depth, pack_a, pack_b, per_rows, per_unit)
+
+
+def _scattered(k: int, stride: int, width: int, size: int) -> bool:
+    """Whether a panel's rows lie so far apart that reading it again and again misses pages and cache sets."""
+    return k * stride * size > 256 * 1024 and stride > 2 * width
+
+
+def round_up(x: int, unit: int) -> int:
+    return -(-x // unit) * unit
+
+
+def layout(plan: Plan, machine: Machine, k: int) -> Layout:
+    lanes = machine.lanes
+    depth = round_up(plan.depth, lanes)
+    a = round_up(plan.rows, lanes) * depth if plan.pack_a else 0
+    if plan.dots:
+        a = round_up(k, lanes) if plan.pack_a else 0
+    b = plan.panels_per_unit * plan.width * depth if plan.pack_b else 0
+    tile = plan.rows * plan.width
+    sums = plan.tiles_per_unit * plan.panels_per_unit * tile if plan.depth < k else 0
+    return Layout(0, a, a + b, a + b + sums)
+
+
+def scratch_bytes(spec: ProductSpec, target: Target) -> int:
+    """Bytes of scratch memory, aligned to 64, that each thread in the product needs for itself."""
+    if 0 in (spec.m, spec.n, *spec.batch):
+        return 0
+    return round_up(layout(make_plan(spec, target), Machine(spec.dtype, target), spec.k).total * spec.itemsize, 64)
+
+
+def units(spec: ProductSpec, target: Target) -> int:
+    """How many units there are to share out: any range of [0, units) is a call's `begin`, `end`.
+
+    The batch index runs slowest, blocks of columns next, blocks of rows fastest, so that neighbours share most.
+    """
+    if 0 in (spec.m, spec.n, *spec.batch):
+        return 0
+    plan = make_plan(spec, target)
+    count = plan.row_blocks * plan.column_blocks
+    for extent in spec.batch:
+        count *= extent
+    return count
