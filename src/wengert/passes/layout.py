@@ -1,0 +1,66 @@
+"""Layout: permutations around a product become the product's own axes, which may stand anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wengert.ir.array import Array
+from wengert.ir.graph import Graph
+from wengert.ir.primitive import Params, Primitive
+from wengert.ops.contract import dot_general_p
+from wengert.ops.shape import permute_p
+from wengert.passes.rewrite import Rewriter, rewrite
+
+
+def fold_layout(graph: Graph) -> Graph:
+    """`graph` with permutations of a product's operands and result folded into its axes, where they can say it."""
+    return rewrite(graph, RULES)
+
+
+def _operand(r: Rewriter, p: Primitive, args: Sequence[Array], params: Params) -> Array | None:
+    """A permuted operand: its axes are found where they were, if the free ones keep their order."""
+    operands, batch, contract = list(args), list(params["batch"]), list(params["contract"])
+    for i in (0, 1):
+        node = r.made_by(args[i], permute_p)
+        if node is None:
+            continue
+        order = node.params["axes"]
+        taken = {*batch[i], *contract[i]}
+        free = [order[a] for a in range(args[i].ndim) if a not in taken]
+        if free == sorted(free):
+            operands[i] = node.inputs[0]
+            batch[i] = tuple(order[a] for a in batch[i])
+            contract[i] = tuple(order[a] for a in contract[i])
+    if operands[0] is args[0] and operands[1] is args[1]:
+        return None
+    return p.bind(*operands, batch=tuple(batch), contract=tuple(contract))
+
+
+def _pairs_in_order(r: Rewriter, p: Primitive, args: Sequence[Array], params: Params) -> Array | None:
+    """Which pair of contracted axes is named first does not matter: one way to write it."""
+    cx, cy = params["contract"]
+    if list(cx) == sorted(cx):
+        return None
+    pairs = sorted(zip(cx, cy, strict=True))
+    return p.bind(*args, batch=params["batch"], contract=(tuple(a for a, _ in pairs), tuple(b for _, b in pairs)))
+
+
+def _result(r: Rewriter, p: Primitive, args: Sequence[Array], params: Params) -> Array | None:
+    """A permuted product is a product with its batch axes named in another order, or its operands exchanged."""
+    (out,), axes = args, params["axes"]
+    node = r.made_by(out, dot_general_p)
+    if node is None or not r.used_once(out):
+        return None
+    (x, y), (bx, by), contract = node.inputs, node.params["batch"], node.params["contract"]
+    lead = len(bx)
+    split = x.ndim - len(contract[0])  # where the free axes of y begin
+    order, left, right = axes[:lead], tuple(range(lead, split)), tuple(range(split, out.ndim))
+    if sorted(order) != list(range(lead)) or axes[lead:] not in (left + right, right + left):
+        return None
+    batch = (tuple(bx[a] for a in order), tuple(by[a] for a in order))
+    if axes[lead:] == left + right:
+        return dot_general_p.bind(x, y, batch=batch, contract=contract)
+    return dot_general_p.bind(y, x, batch=batch[::-1], contract=contract[::-1])
+
+
+RULES = {dot_general_p: (_operand, _pairs_in_order), permute_p: (_result,)}

@@ -1,0 +1,196 @@
+"""Moving elements: chains of reshapes, permutations, broadcasts and slices become one step or none; sums over what was
+broadcast, or over one element, become no sums."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from wengert.ir.array import Array
+from wengert.ir.graph import Graph
+from wengert.ir.primitive import Params, Primitive
+from wengert.ops.arithmetic import add, multiply, negative
+from wengert.ops.reduce import max_p, min_p, sum_p
+from wengert.ops.shape import broadcast_to_p, concat_p, flip_p, pad_p, permute, permute_p, reshape, reshape_p, slice_p
+from wengert.passes.constants import leading_ones
+from wengert.passes.facts import is_zero, splat, value
+from wengert.passes.rewrite import Rewriter, rewrite
+
+Args = Sequence[Array]
+
+
+def simplify_moves(graph: Graph) -> Graph:
+    """`graph` with elements moved in the fewest steps."""
+    return rewrite(graph, RULES)
+
+
+def _of_one_number(r: Rewriter, p: Primitive, args: Args, params: Params) -> Array | None:
+    """An array of one repeated number, moved, is one of another shape."""
+    one = splat(r, args[0])
+    if one is None or p is broadcast_to_p:
+        return None
+    return r.stretch(one, p.type(args[0].type, **params).shape)
+
+
+def _reshape(r: Rewriter, p: Primitive, args: Args, params: Params) -> Array | None:
+    (x,), shape = args, params["shape"]
+    if x.shape == shape:
+        return x
+    if (node := r.made_by(x, reshape_p)) is not None:
+        return reshape(node.inputs[0], shape)
+    if (node := r.made_by(x, broadcast_to_p)) is not None and leading_ones(x.shape) == leading_ones(shape):
+        return r.stretch(reshape(node.inputs[0], leading_ones(node.inputs[0].shape)), shape)
+    return None
+
+
+def _permute(r: Rewriter, p: Primitive, args: Args, params: Params) -> Array | None:
+    (x,), axes = args, params["axes"]
+    if (node := r.made_by(x, permute_p)) is not None:
+        return permute(node.inputs[0], tuple(node.params["axes"][a] for a in axes))
+    real = [a for a in axes if x.shape[a] != 1]
+    if real == sorted(real):  # only axes of length 1 move
+        return reshape(x, tuple(x.shape[a] for a in axes))
+    return None
+
+
+def _broadcast_to(r: Rewriter, p: Primitive, args: Args, params: Params) -> Array | None:
+    (x,), shape = args, params["shape"]
+    if x.shape == shape:
+        return x
+    if (node := r.made_by(x, broadcast_to_p)) is not None:
+        return r.stretch(node.inputs[0], shape)
+    if (node := r.made_by(x, reshape_p)) is not None and leading_ones(x.shape) == node.inputs[0].shape != x.shape:
+        return r.stretch(node.inputs[0], shape)
+    return None
+
+
+def _slice(r: Rewriter, p: Primitive, args: Args, params: Params) -> Array | None:
+    (x,), start, stop, step = args, params["start"], params["stop"], params["step"]
+    shape = p.type(x.type, **params).shape
+    if shape == x.shape:
+        return x
+    if (node := r.made_by(x, slice_p)) is not None:
+        a, s = node.params["start"], node.params["step"]
+        first = tuple(i + j * k for i, j, k in zip(a, start, s, strict=True))
+        steps = tuple(j * k for j, k in zip(s, step, strict=True))
+        ends = tuple(i + (n - 1) * k + 1 if n else i for i, n, k in zip(first, shape, steps, strict=True))
+        return slice_p.bind(node.inputs[0], start=first, stop=ends, step=steps)
+    if (node := r.made_by(x, concat_p)) is not None:
+        axis, at = node.params["axis"], 0
+        for part in node.inputs:  # inside one of the parts
+            if at <= start[axis] and stop[axis] <= at + part.shape[axis]:
+                first, ends = list(start), list(stop)
+                first[axis], ends[axis] = start[axis] - at, stop[axis] - at
+                return slice_p.bind(part, start=tuple(first), stop=tuple(ends), step=step)
+            at += part.shape[axis]
+    return None
+
+
+def _pad(r: Rewriter, p: Primitive, args: Args, params: Params) -> Array | None:
+    x, fill = args
+    if not any(low or high or inner for low, high, inner in params["padding"]):
+        return x
+    if 0 in x.shape or _same_number(r, x, fill):
+        return r.stretch(fill, p.type(x.type, fill.type, **params).shape)
+    return None
+
+
+def _same_number(r: Rewriter, x: Array, y: Array) -> bool:
+    a, b = value(r, x), value(r, y)
+    return a is not None and b is not None and a.tobytes() == b.tobytes()
+
+
+def _add_of_pads(r: Rewriter, p: Primitive, args: Args, params: Params) -> Array | None:
+    """Parts side by side, each padded with zeros and added up, as slices are differentiated: put one after the other."""
+    nodes = [r.made_by(a, pad_p) for a in args]
+    if nodes[0] is None or nodes[1] is None or args[0].shape != args[1].shape:
+        return None
+    if any(not is_zero(value(r, n.inputs[1])) or np.signbit(value(r, n.inputs[1])) for n in nodes if n is not None):
+        return None
+    (x, fill), (y, _) = nodes[0].inputs, nodes[1].inputs
+    first, second = nodes[0].params["padding"], nodes[1].params["padding"]
+    axes = [k for k, (a, b) in enumerate(zip(first, second, strict=True)) if a != b]
+    if len(axes) != 1 or any(low < 0 or high < 0 or inner for low, high, inner in (*first, *second)):
+        return None
+    (axis,) = axes
+    if first[axis][0] > second[axis][0]:
+        x, y, first, second = y, x, second, first
+    if first[axis][0] + x.shape[axis] != second[axis][0]:
+        return None
+    padding = list(first)
+    padding[axis] = (first[axis][0], second[axis][1], 0)
+    return pad_p.bind(concat_p.bind(x, y, axis=axis), fill, padding=tuple(padding))
+
+
+def _concat(r: Rewriter, p: Primitive, args: Args, params: Params) -> Array | None:
+    parts = [a for a in args if a.shape[params["axis"]]] or args[:1]
+    if len(parts) == 1:
+        return parts[0]
+    if all(_same_number(r, parts[0], a) for a in parts[1:]):
+        one = splat(r, parts[0])
+        assert one is not None
+        return r.stretch(one, p.type(*(a.type for a in args), **params).shape)
+    for i, a in enumerate(parts):
+        node = r.made_by(a, p)
+        if node is not None and node.params == params and r.used_once(a):
+            return p.bind(*parts[:i], *node.inputs, *parts[i + 1 :], **params)
+    return p.bind(*parts, **params) if len(parts) < len(args) else None
+
+
+def _flip(r: Rewriter, p: Primitive, args: Args, params: Params) -> Array | None:
+    (x,) = args
+    axes = tuple(a for a in params["axes"] if x.shape[a] > 1)
+    if not axes:
+        return x
+    if (node := r.made_by(x, flip_p)) is not None:
+        return p.bind(node.inputs[0], axes=tuple(sorted(set(axes) ^ set(node.params["axes"]))))
+    return p.bind(x, axes=axes) if axes != params["axes"] else None
+
+
+def _reduce(r: Rewriter, p: Primitive, args: Args, params: Params) -> Array | None:
+    """Sums and extremes over one element, or over copies of one."""
+    (x,), axes = args, params["axes"]
+    single = [a for a in axes if x.shape[a] == 1]
+    if single or not axes:
+        kept = [a for a in range(x.ndim) if a not in single]
+        left = tuple(kept.index(a) for a in axes if a not in single)
+        small = reshape(x, tuple(x.shape[a] for a in kept))
+        return p.bind(small, axes=left) if left else small
+    if (node := r.made_by(x, broadcast_to_p)) is not None:
+        y = node.inputs[0]
+        before = (1,) * (x.ndim - y.ndim) + y.shape
+        copied = [a for a in axes if before[a] == 1]
+        count = math.prod(x.shape[a] for a in copied)
+        if copied and count and (x.dtype.kind in "iu" or p is not sum_p or count <= _largest(x.dtype)):
+            shape = tuple(1 if a in copied else d for a, d in enumerate(x.shape))
+            inner = p.bind(r.stretch(reshape(y, before), shape), axes=axes)
+            return inner if p is not sum_p else multiply.bind(inner, Array(np.asarray(count).astype(x.dtype)[()]))
+    if p is sum_p and (node := r.made_by(x, negative)) is not None:  # the sign of fewer elements
+        return negative.bind(p.bind(node.inputs[0], axes=axes))
+    if p is sum_p and (node := r.made_by(x, sum_p)) is not None:  # the order of a sum is free
+        gone = node.params["axes"]
+        kept = [a for a in range(node.inputs[0].ndim) if a not in gone]
+        return p.bind(node.inputs[0], axes=tuple(sorted((*gone, *(kept[a] for a in axes)))))
+    return None
+
+
+def _largest(dtype: np.dtype) -> float:
+    """Up to where every whole number is one of this type."""
+    return 2.0 ** (np.finfo(dtype).nmant + 1)
+
+
+RULES = {
+    add: (_add_of_pads,),
+    reshape_p: (_of_one_number, _reshape),
+    permute_p: (_of_one_number, _permute),
+    broadcast_to_p: (_broadcast_to,),
+    slice_p: (_of_one_number, _slice),
+    flip_p: (_of_one_number, _flip),
+    pad_p: (_pad,),
+    concat_p: (_concat,),
+    sum_p: (_reduce,),
+    max_p: (_reduce,),
+    min_p: (_reduce,),
+}
