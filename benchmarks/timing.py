@@ -34,11 +34,11 @@ def best_in_turns(calls: Mapping[str, Call], budget: float = 1.0, burst: float =
 
     A turn is a burst of calls of about a millisecond, short enough to fit between two interruptions.
     """
-    loops = {}
+    loops, best = {}, {}
     for name, call in calls.items():
         call()  # whatever is made once is made here
-        loops[name] = max(1, int(burst / min(seconds(call), seconds(call))))
-    best = dict.fromkeys(calls, float("inf"))
+        best[name] = min(seconds(call), seconds(call))
+        loops[name] = max(1, int(burst / best[name]))
     gc.collect()
     end = time.perf_counter() + budget * len(calls)
     turns = 0

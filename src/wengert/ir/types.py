@@ -148,7 +148,10 @@ def complex_dtype(dtype: np.dtype) -> np.dtype:
 def broadcast_shapes(shapes: Sequence[Shape], what: str = "broadcast") -> Shape:
     """The common shape of arrays of these shapes by NumPy's rule: align at the right, 1 stretches."""
     first = shapes[0]
-    if all(s == first for s in shapes):
+    for s in shapes:
+        if s != first:
+            break
+    else:
         return first
     ndim = max(len(s) for s in shapes)
     result = [1] * ndim

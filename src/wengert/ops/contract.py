@@ -121,7 +121,7 @@ def _as_matrices(x: Shape, y: Shape, batch: tuple[Axes, Axes], contract: tuple[A
 
 @lru_cache(maxsize=1024)
 def _adjoint(i: int, ndim: int, other_ndim: int, batch: Any, contract: Any) -> tuple[Any, Any, Axes | None]:
-    """The product that is adjoint in input `i`: its batch and contracted axes, and the order to bring its axes to, if any.
+    """The product that is adjoint in input `i`: its batch and contracted axes; an order to bring its axes to, or None.
 
     The cotangent has axes (batch, free of x, free of y). It is contracted with the other input over that input's free
     axes, and stands on the side of the free axes that remain, so that for matrices no axes need to move.
