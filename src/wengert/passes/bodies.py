@@ -15,7 +15,7 @@ from wengert.control.scan import scan_p
 from wengert.control.while_loop import while_p
 from wengert.diff.custom_call import custom_jvp_p, custom_vjp_p
 from wengert.ir.array import Array
-from wengert.ir.graph import Graph, Node, Var
+from wengert.ir.graph import Graph, Node, NotedNode, Var
 from wengert.ir.primitive import Params, Primitive
 from wengert.ir.record import live_nodes
 from wengert.ops.shape import broadcast_to_p, reshape
@@ -77,10 +77,7 @@ def given(body: Graph, values: dict[int, Array], extra: Sequence[Node] = (), siz
 
 
 def _with_inputs(n: Node, inputs: Sequence[Array]) -> Node:
-    new = type(n)(n.primitive, inputs, n.params, n.outputs)
-    if n.source is not None:
-        new.source = n.source
-    return new
+    return NotedNode(n.primitive, inputs, n.params, n.outputs, n.source)
 
 
 def filled(body: Graph, constants: dict[int, Array]) -> Graph:

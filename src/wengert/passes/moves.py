@@ -81,9 +81,9 @@ def _slice(r: Rewriter, p: Primitive, args: Args, params: Params) -> Array | Non
         axis, at = node.params["axis"], 0
         for part in node.inputs:  # inside one of the parts
             if at <= start[axis] and stop[axis] <= at + part.shape[axis]:
-                first, ends = list(start), list(stop)
-                first[axis], ends[axis] = start[axis] - at, stop[axis] - at
-                return slice_p.bind(part, start=tuple(first), stop=tuple(ends), step=step)
+                begin, end = list(start), list(stop)
+                begin[axis], end[axis] = start[axis] - at, stop[axis] - at
+                return slice_p.bind(part, start=tuple(begin), stop=tuple(end), step=step)
             at += part.shape[axis]
     return None
 
@@ -103,7 +103,7 @@ def _same_number(r: Rewriter, x: Array, y: Array) -> bool:
 
 
 def _add_of_pads(r: Rewriter, p: Primitive, args: Args, params: Params) -> Array | None:
-    """Parts side by side, each padded with zeros and added up, as slices are differentiated: put one after the other."""
+    """Parts side by side, each padded with zeros, then added, as slices are differentiated: one after the other."""
     nodes = [r.made_by(a, pad_p) for a in args]
     if nodes[0] is None or nodes[1] is None or args[0].shape != args[1].shape:
         return None

@@ -81,7 +81,10 @@ def _made_here(
     new = [a for k, a in used.items() if k in stacked and not any(stacked[k] is x for x in args)]
     if len(new) > 1:  # reading two sequences instead of one gains nothing
         return None
-    size, here, consts, sequences = body.size, {}, [], []
+    size = body.size
+    here: dict[int, Var] = {}
+    consts: list[int] = []
+    sequences: list[int] = []
     for k, a in used.items():
         given = next((j for j in range(nc + nk, len(args)) if k in stacked and args[j] is stacked[k]), None)
         if given is not None:
