@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from llvmlite import ir
@@ -38,7 +37,7 @@ class Machine:
         self.registers = target.registers
 
     def pieces(self, count: int) -> tuple[Piece, ...]:
-        """`count` elements of a row: whole vectors, then one under a mask, or smaller and smaller ones without masks."""
+        """`count` elements of a row: whole vectors, then one under a mask, or smaller ones without masks."""
         whole = [Piece(offset, self.lanes, self.lanes) for offset in range(0, count - self.lanes + 1, self.lanes)]
         offset = len(whole) * self.lanes
         rest = count - offset
@@ -172,7 +171,7 @@ class Code:
             yield i
 
     def fold(self, start: Index, stop: Index, carried: list[ir.Value], step: int = 1) -> Iterator[tuple[Index, list]]:
-        """A loop that carries values: the body overwrites the list it is given, which holds the last ones afterwards."""
+        """A loop that carries values: the body overwrites them in the list, which holds the last ones afterwards."""
         if isinstance(start, int) and isinstance(stop, int) and stop - start <= step:
             if stop > start:
                 yield start, carried
@@ -207,11 +206,6 @@ class Code:
                 phi.add_incoming(x, before)
                 phi.add_incoming(y, last)
             carried[:] = joined
-
-    @contextmanager
-    def when(self, condition: ir.Value) -> Iterator[None]:
-        with self.b.if_then(condition):
-            yield
 
 
 def value(x: Index) -> ir.Value:

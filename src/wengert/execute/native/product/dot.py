@@ -9,7 +9,7 @@ from wengert.execute.native.product.tile import FEW
 
 
 def dot_function(module: ir.Module, machine: Machine, k: int, across: int, count: int) -> ir.Function:
-    """`void dots(T* x, T* Y, T* out)`: `out[c] = sum over k of x[k] · Y[c · across + k]` for c < count, zeros after it."""
+    """`void dots(T* x, T* Y, T* out)`: `out[c] = sum over k of x[k] · Y[c · across + k]`, c < count; then zeros."""
     name = f"dots_{machine.suffix}_{k}_{across}_{count}"
     function = module.globals.get(name)
     if function is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import accumulate as running
+from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
@@ -11,15 +11,14 @@ from llvmlite import ir
 from wengert.execute.native.product.code import I64, Code, Index, Machine, Piece, mask_of, value
 from wengert.execute.native.product.dot import dot_function
 from wengert.execute.native.product.pack import pack_function
-from wengert.execute.native.product.plan import Plan, layout, make_plan, round_up
+from wengert.execute.native.product.plan import layout, make_plan, round_up
 from wengert.execute.native.product.spec import ProductSpec, Target
-from wengert.execute.native.product.tile import row_stride, tile_function, whole
+from wengert.execute.native.product.tile import tile_function, whole
 
 # epilogue(builder, value, batch indices, i, j, lanes, mask, extra arguments)
 Epilogue = Callable[
     [ir.IRBuilder, ir.Value, list[ir.Value], ir.Value, ir.Value, int, "ir.Value | None", Sequence[ir.Value]], Any
 ]
-SMALL = 4  # fewer columns than lanes / SMALL: the transposed product, given to the epilogue by single elements
 
 
 def emit_product(
@@ -32,14 +31,14 @@ def emit_product(
 ) -> ir.Function:
     """Emit the internal function `void name(T* A, T* B, T* scratch, i64 begin, i64 end, <extra_args…>)`.
 
-    It computes the units [begin, end) of the `units(spec, target)` that the product is cut into; each finished piece
-    `C[b, i, j : j + lanes]` is handed to `epilogue(builder, value, batch_indices, i, j, lanes, mask, extra)` once, after the
-    whole sum over k: `value` is a vector of `lanes` numbers, or a number if `lanes` is 1; `mask` says which lanes count,
-    None if all do. What the epilogue emits runs in a loop over the rows of a tile, so it is emitted only once or twice;
-    it may add blocks and must leave the builder where its work ends. k = 0 gives zeros.
+    It computes the units [begin, end) of the `units(spec, target)` that the product is cut into. Each finished piece
+    `C[b, i, j : j + lanes]` is handed to `epilogue(builder, value, batch_indices, i, j, lanes, mask, extra)` once,
+    after the whole sum over k: `value` is a vector of `lanes` numbers, or a number if `lanes` is 1; `mask`, a
+    constant, says which lanes count, None if all do. What the epilogue emits runs in a loop over the rows of a tile, so
+    it is emitted a few times only; it may add blocks and must leave the builder where its work ends. k = 0 gives zeros.
 
-    `scratch` points to `scratch_bytes(spec, target)` bytes, aligned to 64, for this call alone: threads that share a product need
-    one each. The operands may not overlap the scratch memory, nor what the epilogue writes.
+    `scratch` points to `scratch_bytes(spec, target)` bytes, aligned to 64, for this call alone: threads that share a
+    product need one each. The operands may not overlap the scratch memory, nor what the epilogue writes.
     """
     number = Machine(spec.dtype, target).number.as_pointer()
     kinds = [number, number, number, I64, I64, *extra_args]
@@ -100,19 +99,22 @@ class Drive:
         self.machine = Machine(spec.dtype, target)
         self.module = function.module
         self.code = Code(builder, self.machine)
-        self.spec = spec
+        self.plan = make_plan(spec, target)
+        self.spec = self.plan.spec
         self.epilogue = epilogue
-        self.plan: Plan = make_plan(spec, target)
-        self.layout = layout(self.plan, self.machine, spec.k)
+        self.layout = layout(self.plan, self.machine)
+        self.chunks = -(-self.spec.k // self.plan.depth) if self.plan.depth else 1
+        self.width = round_up(self.plan.width, self.machine.lanes)  # of rows of sums and packed panels
         self.a, self.b, self.scratch, self.begin, self.end, *self.extra = function.args
-        self.batch: list[ir.Value] = []
+        if self.plan.transposed:
+            self.a, self.b = self.b, self.a
+        # a vector may be read at the last row's last new column
+        tile = builder.alloca(ir.ArrayType(self.machine.number, self.plan.rows * self.width + self.machine.lanes))
+        tile.align = 64
+        self.sums = builder.bitcast(tile, self.machine.number.as_pointer())
 
     def emit(self) -> None:
         code, plan, spec = self.code, self.plan, self.spec
-        count = plan.rows * plan.width
-        self.tile = code.b.alloca(ir.ArrayType(self.machine.number, count))
-        self.tile.align = 64
-        self.tile = code.b.bitcast(self.tile, self.machine.number.as_pointer())
         for unit in code.loop(self.begin, self.end):
             rest, rows = self.divide(unit, plan.row_blocks)
             rest, columns = self.divide(rest, plan.column_blocks)
@@ -123,15 +125,22 @@ class Drive:
             a, b = self.a, self.b
             for index, along_a, along_b in zip(indices, spec.a[0], spec.b[0], strict=True):
                 a, b = code.at(a, code.mul(index, along_a)), code.at(b, code.mul(index, along_b))
-            self.batch = [value(index) for index in indices]
-            tiles = code.mul(rows, plan.tiles_per_unit)
-            panels = code.mul(columns, plan.panels_per_unit)
-            tile_range = (tiles, code.least(code.add(tiles, plan.tiles_per_unit), plan.tiles))
-            panel_range = (panels, code.least(code.add(panels, plan.panels_per_unit), plan.panels))
+            first, left = code.mul(rows, plan.tiles_per_unit), code.mul(columns, plan.panels_per_unit)
+            block = Block(
+                tuple(value(index) for index in indices),
+                a,
+                b,
+                (first, code.least(code.add(first, plan.tiles_per_unit), plan.tiles)),
+                (left, code.least(code.add(left, plan.panels_per_unit), plan.panels)),
+            )
             if plan.dots:
-                self.dots(a, b, tile_range, panel_range)
+                self.dots(block)
+            elif self.chunks == 1:
+                self.chunk(block, 0)
             else:
-                self.tiles(a, b, tile_range, panel_range)
+                self.clear_sums()
+                for chunk in code.loop(0, self.chunks):
+                    self.chunk(block, chunk)
 
     def divide(self, x: Index, count: int) -> tuple[Index, Index]:
         if count == 1:
@@ -139,181 +148,157 @@ class Drive:
         b = self.code.b
         return b.udiv(value(x), I64(count)), b.urem(value(x), I64(count))
 
+    def either(self, condition: ir.Value | bool, emit: Callable[[bool], None]) -> None:
+        """`emit(True)` where the condition holds, `emit(False)` elsewhere; one that is known costs nothing."""
+        if isinstance(condition, bool):
+            return emit(condition)
+        with self.code.b.if_else(condition) as (yes, no):
+            with yes:
+                emit(True)
+            with no:
+                emit(False)
+
     # -- tiles
 
-    def tiles(self, a: ir.Value, b: ir.Value, tiles: tuple[Index, Index], panels: tuple[Index, Index]) -> None:
+    def clear_sums(self) -> None:
+        lanes = self.machine.lanes
+        sums = self.code.at(self.scratch, self.layout.sums)
+        for at in self.code.loop(0, self.layout.total - self.layout.sums, lanes):
+            self.code.store(self.machine.zero(lanes), self.code.at(sums, at), Piece(0, lanes, lanes))
+
+    def chunk(self, block: Block, chunk: Index) -> None:
+        """All tiles of a block, over one chunk of k."""
         code, plan, spec = self.code, self.plan, self.spec
-        chunks = -(-spec.k // plan.depth) if plan.depth else 1
-        if chunks > 1:
-            zero = self.machine.zero(self.machine.lanes)
-            sums = code.at(self.scratch, self.layout.sums)
-            for at in code.loop(0, self.layout.total - self.layout.sums, self.machine.lanes):
-                code.store(zero, code.at(sums, at), Piece(0, self.machine.lanes, self.machine.lanes))
-        for chunk in code.loop(0, chunks):
-            start = code.mul(chunk, plan.depth)
-            k = code.least(plan.depth, code.add(spec.k, code.mul(start, -1)))
-            last = None if chunks == 1 else code.b.icmp_signed("==", value(chunk), I64(chunks - 1))
-            a_here, b_here = code.at(a, code.mul(start, spec.a[2])), code.at(b, code.mul(start, spec.b[1]))
-            if plan.pack_b:
-                for panel in code.loop(*panels):
-                    self.by_width(
-                        panel, lambda columns, panel=panel: self.pack_panel(b_here, panel, panels[0], columns, last)
-                    )
-            for tile in code.loop(*tiles):
-                # the tall tiles come first: what the others lack is counted off
-                short = code.least(code.add(plan.tall, code.mul(tile, -1)), 0) if plan.tall < plan.tiles else 0
-                i = code.add(code.mul(tile, plan.rows), short)
-                a_tile = code.at(a_here, code.mul(i, spec.a[1]))
-                if plan.pack_a:
-                    self.by_height(tile, lambda rows, a_tile=a_tile: self.pack_tile(a_tile, rows, last))
-                    a_tile = code.at(self.scratch, self.layout.a)
-                for panel in code.loop(*panels):
-                    sums = self.tile
-                    if chunks > 1:
-                        row = code.mul(code.add(tile, code.mul(tiles[0], -1)), plan.panels_per_unit)
-                        place = code.add(row, code.add(panel, code.mul(panels[0], -1)))
-                        sums = code.at(
-                            self.scratch, code.add(code.mul(place, plan.rows * plan.width), self.layout.sums)
-                        )
-
-                    def finish(columns: int, *, panel: Index = panel, sums: ir.Value = sums) -> None:
-                        self.panel(a_tile, b_here, tile, i, panel, panels[0], columns, sums, k, last)
-
-                    self.by_width(panel, finish)
-
-    def by_width(self, panel: Index, emit: Callable[[int], None]) -> None:
-        """`emit(columns)` for a full panel or for the narrower last one."""
-        plan = self.plan
-        self.either(panel, plan.panels - 1 if plan.edge else plan.panels, plan.panels, plan.width, plan.edge, emit)
-
-    def by_height(self, tile: Index, emit: Callable[[int], None]) -> None:
-        """`emit(rows)` for a tall tile or for one with a row less."""
-        plan = self.plan
-        self.either(tile, plan.tall, plan.tiles, plan.rows, plan.rows - 1, emit)
-
-    def either(self, at: Index, first: int, count: int, size: int, other: int, emit: Callable[[int], None]) -> None:
-        if first == count:
-            emit(size)
-        elif first == 0:
-            emit(other)
-        else:
-            b = self.code.b
-            with b.if_else(b.icmp_signed("<", value(at), I64(first))) as (yes, no):
-                with yes:
-                    emit(size)
-                with no:
-                    emit(other)
-
-    def of_chunk(self, last: ir.Value | None, emit: Callable[[int], None]) -> None:
-        """`emit(k)` with the static depth of this chunk."""
-        depth, rest = self.plan.depth, self.spec.k % self.plan.depth
-        if last is None or not rest:
-            emit(depth)
-        else:
-            with self.code.b.if_else(last) as (yes, no):
-                with yes:
-                    emit(rest)
-                with no:
-                    emit(depth)
-
-    def panel_at(self, panel: Index, first: Index) -> ir.Value:
-        code, plan = self.code, self.plan
-        size = round_up(plan.depth, self.machine.lanes) * plan.width
-        place = code.mul(code.add(panel, code.mul(first, -1)), size)
-        return code.at(self.scratch, code.add(place, self.layout.b))
-
-    def pack_panel(self, b: ir.Value, panel: Index, first: Index, columns: int, last: ir.Value | None) -> None:
-        code, (_, along, across), width = self.code, self.spec.b, self.plan.width
-        source = code.at(b, code.mul(panel, width * across))
-
-        def emit(k: int) -> None:
-            function = pack_function(self.module, self.machine, along, across, k, columns, width)
-            code.b.call(function, [source, self.panel_at(panel, first), I64(k)])
-
-        self.of_chunk(last, emit)
-
-    def pack_tile(self, a: ir.Value, rows: int, last: ir.Value | None) -> None:
-        code, (_, across, along) = self.code, self.spec.a
-        width = round_up(self.plan.rows, self.machine.lanes)
-
-        def emit(k: int) -> None:
-            function = pack_function(self.module, self.machine, along, across, k, rows, width)
-            code.b.call(function, [a, code.at(self.scratch, self.layout.a), I64(k)])
-
-        self.of_chunk(last, emit)
-
-    def panel(
-        self,
-        a: ir.Value,
-        b: ir.Value,
-        tile: Index,
-        i: Index,
-        panel: Index,
-        first: Index,
-        columns: int,
-        sums: ir.Value,
-        k: Index,
-        last: ir.Value | None,
-    ) -> None:
-        """One register tile, and the epilogue on its rows."""
-        code, plan, spec = self.code, self.plan, self.spec
-        pieces = self.machine.pieces(columns)
-        j = code.mul(panel, plan.width)
-        strides = (1, round_up(plan.rows, self.machine.lanes)) if plan.pack_a else spec.a[1:]
+        start = code.mul(chunk, plan.depth)
+        last: ir.Value | bool = True
+        if self.chunks > 1:
+            last = code.b.icmp_signed("==", value(chunk), I64(self.chunks - 1))
+        a, b = code.at(block.a, code.mul(start, spec.a[2])), code.at(block.b, code.mul(start, spec.b[1]))
         if plan.pack_b:
-            source, along, read = self.panel_at(panel, first), plan.width, [whole(p) for p in pieces]
+            for panel in code.loop(*block.panels):
+                source = code.at(b, code.mul(self.column(panel), spec.b[2]))
+                self.pack(source, *spec.b[1:], self.packed(block, panel), plan.width, self.width, last)
+        for tile in code.loop(*block.tiles):
+            i = code.least(code.mul(tile, plan.rows), spec.m - plan.rows)
+            a_tile, a_strides = code.at(a, code.mul(i, spec.a[1])), spec.a[1:]
+            if plan.pack_a:
+                packed, width = code.at(self.scratch, self.layout.a), round_up(plan.rows, self.machine.lanes)
+                self.pack(a_tile, spec.a[2], spec.a[1], packed, plan.rows, width, last)
+                a_tile, a_strides = packed, (1, width)
+            for panel in code.loop(*block.panels):
+                pieces, b_stride = self.machine.pieces(plan.width), spec.b[1]
+                if plan.pack_b:
+                    b_panel, b_stride = self.packed(block, panel), self.width
+                    pieces = tuple(whole(p) for p in pieces)
+                else:
+                    b_panel = code.at(b, self.column(panel))
+                sums, depth = self.sums, spec.k if self.chunks == 1 else None
+                if self.chunks > 1:
+                    place = code.mul(self.inside(tile, block.tiles), plan.panels_per_unit)
+                    place = code.add(place, self.inside(panel, block.panels))
+                    place = code.mul(place, plan.rows * self.width)
+                    sums = code.at(self.scratch, code.add(place, self.layout.sums))
+                k = code.least(plan.depth, code.add(spec.k, code.mul(start, -1)))
+                function = tile_function(
+                    self.module, self.machine, plan.rows, pieces, a_strides, b_stride, depth, self.chunks > 1
+                )
+                code.b.call(function, [a_tile, b_panel, sums, value(k)])
+                if last is True:
+                    self.finish(block, tile, panel, sums)
+                else:
+                    with code.b.if_then(last):
+                        self.finish(block, tile, panel, sums)
+
+    def column(self, panel: Index) -> Index:
+        """Where a panel starts: the last one reaches back."""
+        return self.code.least(self.code.mul(panel, self.plan.width), self.spec.n - self.plan.width)
+
+    def inside(self, at: Index, span: tuple[Index, Index]) -> Index:
+        return self.code.add(at, self.code.mul(span[0], -1))
+
+    def packed(self, block: Block, panel: Index) -> ir.Value:
+        size = round_up(self.plan.depth, self.machine.lanes) * self.width
+        place = self.code.mul(self.inside(panel, block.panels), size)
+        return self.code.at(self.scratch, self.code.add(place, self.layout.b))
+
+    def pack(
+        self,
+        source: ir.Value,
+        along: int,
+        across: int,
+        target: ir.Value,
+        count: int,
+        width: int,
+        last: ir.Value | bool,
+    ) -> None:
+        rest = self.spec.k - (self.chunks - 1) * self.plan.depth
+
+        def emit(is_last: bool) -> None:
+            k = rest if is_last else self.plan.depth
+            function = pack_function(self.module, self.machine, along, across, k, count, width)
+            self.code.b.call(function, [source, target])
+
+        self.either(last if rest != self.plan.depth else True, emit)
+
+    def finish(self, block: Block, tile: Index, panel: Index, sums: ir.Value) -> None:
+        """The epilogue on what is new in a tile."""
+        code, plan, spec = self.code, self.plan, self.spec
+        top, i = code.mul(tile, plan.rows), code.least(code.mul(tile, plan.rows), spec.m - plan.rows)
+
+        def columns(full: bool) -> None:
+            count = plan.width if full else plan.edge
+            skipped = plan.width - count
+            j = code.add(self.column(panel), skipped)
+            for r in code.loop(self.inside(top, (i, 0)), plan.rows):
+                row = code.at(sums, code.add(code.mul(r, self.width), skipped))
+                self.hand_over(block, row, code.add(i, r), j, count)
+
+        self.either(code.b.icmp_signed("<", value(panel), I64(plan.panels - 1)) if plan.edge else True, columns)
+
+    def hand_over(self, block: Block, row: ir.Value, i: Index, j: Index, count: int) -> None:
+        """`count` finished sums C[i, j:] to the epilogue, which is given Cᵀ's elements if the product was transposed."""
+        code, batch = self.code, list(block.batch)
+        if self.plan.transposed:
+            for c in code.loop(0, count):
+                x = code.b.load(code.at(row, c), typ=self.machine.number)
+                self.epilogue(code.b, x, batch, value(code.add(j, c)), value(i), 1, None, self.extra)
         else:
-            source, along, read = code.at(b, j), spec.b[1], list(pieces)
-        depth = None if last is not None else spec.k
-
-        def run(rows: int) -> None:
-            function = tile_function(self.module, self.machine, rows, read, strides, along, depth, last is not None)
-            code.b.call(function, [a, source, sums, value(k)])
-
-        self.by_height(tile, run)
-
-        def end() -> None:
-            rows: Index = plan.rows
-            if plan.tall < plan.tiles:
-                is_tall = code.b.icmp_signed("<", value(tile), I64(plan.tall))
-                rows = code.b.select(is_tall, I64(plan.rows), I64(plan.rows - 1))
-            for r in code.loop(0, rows):
-                row = code.at(sums, code.mul(r, row_stride(self.machine, pieces)))
-                for p in pieces:
-                    x = code.load(code.at(row, p.offset), whole(p), aligned=True)
-                    self.finish(x, code.add(i, r), code.add(j, p.offset), p)
-
-        if last is None:
-            end()
-        else:
-            with code.when(last):
-                end()
-
-    def finish(self, x: ir.Value, i: Index, j: Index, piece: Piece) -> None:
-        b = self.code.b
-        self.epilogue(b, x, self.batch, value(i), value(j), piece.lanes, mask_of(piece), self.extra)
+            for p in self.machine.pieces(count):
+                x, at = code.load(code.at(row, p.offset), whole(p)), code.add(j, p.offset)
+                self.epilogue(code.b, x, batch, value(i), value(at), p.lanes, mask_of(p), self.extra)
 
     # -- dots
 
-    def dots(self, a: ir.Value, b: ir.Value, rows: tuple[Index, Index], panels: tuple[Index, Index]) -> None:
+    def dots(self, block: Block) -> None:
         code, spec, plan = self.code, self.spec, self.plan
         (_, ai, ak), (_, _, bj) = spec.a, spec.b
-        for i in code.loop(*rows):
-            x = code.at(a, code.mul(i, ai))
+        before = I64(plan.panels - 1)  # that many panels are full
+        for i in code.loop(*block.tiles):
+            x = code.at(block.a, code.mul(i, ai))
             if plan.pack_a:  # its numbers must lie side by side
                 row = code.at(self.scratch, self.layout.a)
                 for k in code.loop(0, spec.k):
                     number = code.b.load(code.at(x, code.mul(k, ak)), typ=self.machine.number)
                     code.b.store(number, code.at(row, k))
                 x = row
-            for panel in code.loop(*panels):
+            for panel in code.loop(*block.panels):
                 j = code.mul(panel, plan.width)
 
-                def strip(columns: int, *, x: ir.Value = x, i: Index = i, j: Index = j) -> None:
-                    y = code.at(b, code.mul(j, bj))
-                    code.b.call(dot_function(self.module, self.machine, spec.k, bj, columns), [x, y, self.tile])
-                    for p in self.machine.pieces(columns):
-                        value_here = code.load(code.at(self.tile, p.offset), whole(p), aligned=True)
-                        self.finish(value_here, i, code.add(j, p.offset), p)
+                def strip(full: bool, *, x: ir.Value = x, i: Index = i, j: Index = j) -> None:
+                    count = plan.width if full else plan.edge
+                    function = dot_function(self.module, self.machine, spec.k, bj, count)
+                    code.b.call(function, [x, code.at(block.b, code.mul(j, bj)), self.sums])
+                    self.hand_over(block, self.sums, i, j, count)
 
-                self.by_width(panel, strip)
+                self.either(code.b.icmp_signed("<", value(panel), before) if plan.edge else True, strip)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One unit: where it starts in A and B, and its tiles and panels."""
+
+    batch: tuple[ir.Value, ...]
+    a: ir.Value
+    b: ir.Value
+    tiles: tuple[Index, Index]
+    panels: tuple[Index, Index]

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from wengert.execute.native.product.code import I64, Code, Index, Machine, Piece, value
+from wengert.execute.native.product.code import I64, Code, Machine, Piece, value
 
 
 def pack(
-    code: Code, source: ir.Value, along: int, across: int, target: ir.Value, k: Index, count: int, width: int
+    code: Code, source: ir.Value, along: int, across: int, target: ir.Value, k: int, count: int, width: int
 ) -> None:
-    """`target[q · width + c] = source[q · along + c · across]` for q < k and c < count; the columns up to `width` are filled.
+    """`target[q · width + c] = source[q · along + c · across]` for q < k and c < count.
 
-    `target` has room for k rounded up to whole vectors, and so has `width` columns. `k` is a multiple of the
-    vector's length, or static.
+    `width` is a multiple of the vector's length; the columns beyond `count` are filled with something that is there.
     """
     m = code.machine
     if across == 1:
@@ -31,10 +30,10 @@ def pack(
         for c in range(0, count, lanes):
             columns = min(lanes, count - c)
             here, there = code.at(source, c * across), code.at(target, c)
-            whole = k - k % lanes if isinstance(k, int) else k
+            whole = k - k % lanes
             for q in code.loop(0, whole, lanes):
                 _turn(code, code.at(here, q), across, columns, lanes, code.at(there, code.mul(q, width)), width)
-            if isinstance(k, int) and k % lanes:
+            if k % lanes:
                 place = code.at(there, code.mul(whole, width))
                 _turn(code, code.at(here, whole), across, columns, k % lanes, place, width)
     else:
@@ -89,20 +88,19 @@ def transposed(code: Code, vectors: list[ir.Value]) -> list[ir.Value]:
 
 
 def pack_function(
-    module: ir.Module, machine: Machine, along: int, across: int, k: int | None, count: int, width: int
+    module: ir.Module, machine: Machine, along: int, across: int, k: int, count: int, width: int
 ) -> ir.Function:
-    """`void pack(T* source, T* target, i64 k)`, shared by the kernels of a module."""
-    depth = "n" if k is None else k
-    name = f"pack_{machine.suffix}_{along}_{across}_{depth}_{count}_{width}"
+    """`void pack(T* source, T* target)`, shared by the kernels of a module."""
+    name = f"pack_{machine.suffix}_{along}_{across}_{k}_{count}_{width}"
     function = module.globals.get(name)
     if function is not None:
         return function
     pointer = machine.number.as_pointer()
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [pointer, pointer, I64]), name)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [pointer, pointer]), name)
     function.linkage = "internal"
     function.attributes.add("nounwind")
     code = Code(ir.IRBuilder(function.append_basic_block()), machine)
-    source, target, depth_arg = function.args
-    pack(code, source, along, across, target, depth_arg if k is None else k, count, width)
+    source, target = function.args
+    pack(code, source, along, across, target, k, count, width)
     code.b.ret_void()
     return function

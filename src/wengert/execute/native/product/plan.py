@@ -15,19 +15,25 @@ from wengert.execute.native.product.code import Machine
 from wengert.execute.native.product.spec import ProductSpec, Target
 
 UNIT_FLOPS = 1_000_000  # a unit should be worth handing to a thread: some 5 µs
+NEAR = 24 * 1024  # a panel as large as this stays in the first-level cache
 CACHE = 512 * 1024  # what a block of B may take of the second-level cache
 DOT_ROWS = 6  # up to so many rows, packing Bᵀ costs more than multiplying vectors along k
 
 
 @dataclass(frozen=True)
 class Plan:
+    """Every tile has the same height and width: the last reach back over their neighbours.
+
+    Sums that are computed twice are cheaper than a second kernel to compile, and only new ones go to the epilogue.
+    """
+
+    spec: ProductSpec
+    transposed: bool  # `spec` is the transposed product, and the epilogue is given single elements
     dots: bool  # vectors run along k instead of j
-    rows: int  # of the taller tiles; the others have one row less
-    tall: int  # how many tall tiles come first
-    tiles: int  # in all
-    width: int  # columns of a panel
-    panels: int  # in all
-    edge: int  # columns of a last, narrower panel, or 0
+    rows: int  # of a tile
+    tiles: int
+    width: int  # columns of a panel, whole vectors unless there is only one panel
+    panels: int
     depth: int  # k of a chunk
     pack_a: bool
     pack_b: bool
@@ -42,6 +48,11 @@ class Plan:
     def column_blocks(self) -> int:
         return -(-self.panels // self.panels_per_unit)
 
+    @property
+    def edge(self) -> int:
+        """Columns of the last panel that are new, or 0 if all are."""
+        return self.spec.n % self.width
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -53,97 +64,89 @@ class Layout:
     total: int
 
 
-def tall_rows(m: int, limit: int) -> tuple[int, int, int]:
-    """Rows of a tile, tall tiles, tiles in all: as few tiles as the limit allows, their rows equal but for one."""
-    tiles = -(-m // limit)
-    rows = -(-m // tiles)
-    return rows, m - tiles * (rows - 1), tiles
-
-
 def row_limit(machine: Machine, vectors: int) -> int:
-    """Rows that fit the registers: sums, a row of B, an element of A (and a product, where there is no multiply-add)."""
+    """Rows that fit the registers: sums, a row of B, an element of A, and a product where there is no multiply-add."""
     spare = 1 if machine.fma else 2
-    return max(1, min(16, (machine.registers - spare - vectors) // vectors))
+    return min(16, (machine.registers - spare - vectors) // vectors)
 
 
-def cycles(rows: int, vectors: int, k: int) -> float:
-    """An estimate for a tile and one step of k: two multiply-adds and two loads a cycle; a tile's own cost, shared."""
-    return max(rows * vectors, rows + vectors) / 2 + (12 + 0.5 * rows * vectors) / max(k, 1)
+def cycles(rows: int, vectors: int, k: int, machine: Machine) -> float:
+    """An estimate for a tile and one step of k.
+
+    Two multiply-adds and two loads a cycle; what a panel costs that must come from the second-level cache for every
+    tile; the tile's own cost, shared by the steps.
+    """
+    far = k * vectors * machine.vector_bytes > NEAR
+    return max(rows * vectors, rows + vectors, 8) / 2 + vectors * far / 4 + (12 + 0.5 * rows * vectors) / max(k, 1)
 
 
 def choose_tile(m: int, n: int, k: int, machine: Machine) -> tuple[int, int]:
-    """Rows and vectors of a tile with the least estimated time; the larger tile of equals."""
-    best = (float("inf"), 0, 0)
+    """Rows and vectors of a tile, with the least estimated time; of equals the larger tile."""
+    best = (float("inf"), 0, 1, 1)
     for vectors in range(1, min(8, -(-n // machine.lanes)) + 1):
-        limit = row_limit(machine, vectors)
-        if vectors * (limit + 1) + 1 > machine.registers:
-            continue
-        rows, tall, tiles = tall_rows(m, limit)
-        whole, rest = divmod(n, vectors * machine.lanes)
-        time = 0.0
-        for count, height in ((tall, rows), (tiles - tall, rows - 1)):
-            time += count * whole * cycles(height, vectors, k)
-            time += count * cycles(height, -(-rest // machine.lanes), k) if rest else 0.0
-        best = min(best, (time, -rows * vectors, vectors))
-    vectors = best[2]
-    return row_limit(machine, vectors), vectors
+        for rows in range(1, min(m, row_limit(machine, vectors)) + 1):
+            count = -(-m // rows) * -(-n // (vectors * machine.lanes))
+            best = min(best, (count * cycles(rows, vectors, k, machine), -rows * vectors, rows, vectors))
+    return best[2], best[3]
 
 
 @lru_cache(maxsize=4096)
 def make_plan(spec: ProductSpec, target: Target) -> Plan:
     machine = Machine(spec.dtype, target)
-    m, n, k = spec.m, spec.n, spec.k
     lanes, size = machine.lanes, spec.itemsize
+    # a column, or so few that most lanes would idle
+    transposed = spec.n < spec.m and (spec.n == 1 or 4 * spec.n <= lanes)
+    if transposed:
+        spec = spec.transposed()
+    m, n, k = spec.m, spec.n, spec.k
     _, ai, ak = spec.a
     _, bk, bj = spec.b
     if bj != 1 and bk == 1 and m <= DOT_ROWS and k >= lanes:
         panels = -(-n // lanes)
         per_unit = max(1, min(panels, UNIT_FLOPS // (2 * m * lanes * k)))
-        return Plan(True, 1, m, m, lanes, panels, n % lanes, k, ak != 1, False, m, per_unit)
+        return Plan(spec, transposed, True, 1, m, lanes, panels, k, ak != 1, False, m, per_unit)
 
-    limit, vectors = choose_tile(m, n, k, machine)
-    rows, tall, tiles = tall_rows(m, limit)
-    width = vectors * lanes
-    panels, edge = -(-n // width), n % width
+    rows, vectors = choose_tile(m, n, k, machine)
+    width = min(n, vectors * lanes)
+    tiles, panels = -(-m // rows), -(-n // width)
     pack_b = k > 0 and (bj != 1 or (tiles >= 6 and _scattered(k, bk, width, size)))
     # a block of columns: enough work for a thread, and several panels where A is too large to be read once for each
     panel_flops = 2 * m * width * max(k, 1)
+    large_a = m * k * size > CACHE and tiles > 1
     per_unit = 1
-    large_a = m * k * size > CACHE
     while per_unit < min(8, panels) and (per_unit * panel_flops < UNIT_FLOPS or large_a):
         per_unit *= 2
     per_unit = min(per_unit, panels)
-    chunks = max(1, -(-k * per_unit * width * size // CACHE))
-    depth = k if chunks == 1 else -(-k // chunks // lanes) * lanes
-    pack_a = k > 0 and per_unit >= 4 and (ai * size % 4096 == 0 or large_a)
+    chunks = max(1, -(-k * per_unit * width * size // CACHE)) if tiles > 1 else 1
+    depth = k if chunks == 1 else round_up(-(-k // chunks), lanes)
+    pack_a = k > 0 and per_unit >= 4 and tiles > 1 and (ai * size % 4096 == 0 or large_a)
     # a block of rows: all, unless that leaves too little to share out or the sums between chunks become large
     per_rows = tiles
     least = 128 if pack_b else 1
     while per_rows * rows >= 2 * least and (
-        (panels == per_unit and per_rows * rows * n * k > UNIT_FLOPS) or (depth < k and per_rows * rows > 256)
+        (panels == per_unit and 2 * per_rows * rows * n * k > 2 * UNIT_FLOPS) or (depth < k and per_rows * rows > 256)
     ):
         per_rows = -(-per_rows // 2)
-    return Plan(False, rows, tall, tiles, width, panels, edge, depth, pack_a, pack_b, per_rows, per_unit)
+    return Plan(spec, transposed, False, rows, tiles, width, panels, depth, pack_a, pack_b, per_rows, per_unit)
 
 
 def _scattered(k: int, stride: int, width: int, size: int) -> bool:
     """Whether a panel's rows lie so far apart that reading it again and again misses pages and cache sets."""
-    return k * stride * size > 256 * 1024 and stride > 2 * width
+    return k * stride * size > CACHE and stride > 2 * width
 
 
 def round_up(x: int, unit: int) -> int:
     return -(-x // unit) * unit
 
 
-def layout(plan: Plan, machine: Machine, k: int) -> Layout:
+def layout(plan: Plan, machine: Machine) -> Layout:
     lanes = machine.lanes
-    depth = round_up(plan.depth, lanes)
+    depth, width = round_up(plan.depth, lanes), round_up(plan.width, lanes)
     a = round_up(plan.rows, lanes) * depth if plan.pack_a else 0
     if plan.dots:
-        a = round_up(k, lanes) if plan.pack_a else 0
-    b = plan.panels_per_unit * plan.width * depth if plan.pack_b else 0
-    tile = plan.rows * plan.width
-    sums = plan.tiles_per_unit * plan.panels_per_unit * tile if plan.depth < k else 0
+        a = depth if plan.pack_a else 0
+    b = plan.panels_per_unit * width * depth if plan.pack_b else 0
+    sums = plan.tiles_per_unit * plan.panels_per_unit * plan.rows * width if plan.depth < plan.spec.k else 0
     return Layout(0, a, a + b, a + b + sums)
 
 
@@ -151,7 +154,7 @@ def scratch_bytes(spec: ProductSpec, target: Target) -> int:
     """Bytes of scratch memory, aligned to 64, that each thread in the product needs for itself."""
     if 0 in (spec.m, spec.n, *spec.batch):
         return 0
-    return round_up(layout(make_plan(spec, target), Machine(spec.dtype, target), spec.k).total * spec.itemsize, 64)
+    return round_up(layout(make_plan(spec, target), Machine(spec.dtype, target)).total * spec.itemsize, 64)
 
 
 def units(spec: ProductSpec, target: Target) -> int:

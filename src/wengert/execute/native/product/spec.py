@@ -24,8 +24,8 @@ class Target(Protocol):
 class ProductSpec:
     """`C[b, i, j] = sum over k of A[b, i, k] · B[b, k, j]`, for every index b of the batch axes.
 
-    Strides count elements and may be 0 (broadcast) or negative. The elements of A and B need only the alignment of their
-    own type. Where C lies is the epilogue's business.
+    Strides count elements and may be 0 (broadcast) or negative. The elements of A and B need only the alignment of
+    their own type. Where C lies is the epilogue's business.
     """
 
     dtype: Literal["float32", "float64"]

@@ -99,8 +99,8 @@ def accumulate(
             step(pa, pb, n, sets[n % ways])
     else:
         trips = k // ways if isinstance(k, int) else k
-        state = [pa, pb, *(x for s in sets for x in s)]
-        for _, state in code.fold(0, trips, state):
+        start = [pa, pb, *(x for s in sets for x in s)]
+        for _, state in code.fold(0, trips, start):
             now = [state[2 + w * each : 2 + (w + 1) * each] for w in range(ways)]
             for w in range(ways):
                 step(state[0], state[1], w, now[w])
@@ -109,6 +109,7 @@ def accumulate(
                 code.at(state[1], ways * b_stride),
                 *(x for s in now for x in s),
             ]
+        state = start
         sets = [state[2 + w * each : 2 + (w + 1) * each] for w in range(ways)]
         if isinstance(k, int):
             for n in range(k % ways):
