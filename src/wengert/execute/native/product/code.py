@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from llvmlite import ir
 
 from wengert.execute.native.product.spec import Target
 
 I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
-Index = ir.Value | int
+Index: TypeAlias = ir.Value | int
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Machine:
         self.masks = target.vector_bytes >= 32
         self.fma = target.has_fma
         self.registers = target.registers
+        self.near = target.caches[0] // 2  # a panel of so many bytes stays in the first-level cache
+        self.block = target.caches[1] // 2  # what a block of B may take of the second-level cache
 
     def pieces(self, count: int) -> tuple[Piece, ...]:
         """`count` elements of a row: whole vectors, then one under a mask, or smaller ones without masks."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from wengert.execute.native.product.code import Code, Machine, Piece
+from wengert.execute.native.product.code import Code, Index, Machine, Piece
 from wengert.execute.native.product.tile import FEW
 
 
@@ -21,10 +21,21 @@ def dot_function(module: ir.Module, machine: Machine, k: int, across: int, count
     code = Code(ir.IRBuilder(function.append_basic_block()), machine)
     x, y, out = function.args
     lanes = machine.lanes
-    ways = max(1, min(FEW // count, k // lanes))
-    state = [machine.zero(lanes)] * (count * ways)
+    sums: list[ir.Value] = []
+    for c in range(0, count, FEW):  # more streams at once than this would be slower to fetch
+        sums += _sums(code, x, code.at(y, c * across), k, across, min(FEW, count - c))
+    code.store(folded(code, sums), out, Piece(0, lanes, lanes), aligned=True)
+    code.b.ret_void()
+    return function
 
-    def step(first: ir.Value, way: int, valid: int, state: list[ir.Value]) -> None:
+
+def _sums(code: Code, x: ir.Value, y: ir.Value, k: int, across: int, count: int) -> list[ir.Value]:
+    """For each of `count` rows of Y, its products with x, summed up lane by lane."""
+    lanes = code.machine.lanes
+    ways = max(1, min(FEW // count, k // lanes))
+    state: list[ir.Value] = [code.machine.zero(lanes)] * (count * ways)
+
+    def step(first: Index, way: int, valid: int, state: list[ir.Value]) -> None:
         left = code.load_some(code.at(x, first), valid)
         for c in range(count):
             right = code.load_some(code.at(code.at(y, first), c * across), valid)
@@ -41,9 +52,7 @@ def dot_function(module: ir.Module, machine: Machine, k: int, across: int, count
     for c in range(count):
         for way in range(1, ways):
             sums[c] = code.b.fadd(sums[c], state[way * count + c])
-    code.store(folded(code, sums), out, Piece(0, lanes, lanes), aligned=True)
-    code.b.ret_void()
-    return function
+    return sums
 
 
 def folded(code: Code, vectors: list[ir.Value]) -> ir.Value:

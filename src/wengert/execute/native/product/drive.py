@@ -63,7 +63,7 @@ def store_epilogue(strides: Sequence[int]) -> Epilogue:
         i: ir.Value,
         j: ir.Value,
         lanes: int,
-        mask: ir.Value | None,
+        mask: Any,
         extra: Sequence[ir.Value],
     ) -> None:
         number = x.type.element if lanes > 1 else x.type
@@ -213,6 +213,12 @@ class Drive:
         """Where a panel starts: the last one reaches back."""
         return self.code.least(self.code.mul(panel, self.plan.width), self.spec.n - self.plan.width)
 
+    def is_full(self, panel: Index) -> ir.Value | bool:
+        """Whether all of a panel's columns are new."""
+        if not self.plan.edge:
+            return True
+        return self.code.b.icmp_signed("<", value(panel), I64(self.plan.panels - 1))
+
     def inside(self, at: Index, span: tuple[Index, Index]) -> Index:
         return self.code.add(at, self.code.mul(span[0], -1))
 
@@ -253,10 +259,10 @@ class Drive:
                 row = code.at(sums, code.add(code.mul(r, self.width), skipped))
                 self.hand_over(block, row, code.add(i, r), j, count)
 
-        self.either(code.b.icmp_signed("<", value(panel), I64(plan.panels - 1)) if plan.edge else True, columns)
+        self.either(self.is_full(panel), columns)
 
     def hand_over(self, block: Block, row: ir.Value, i: Index, j: Index, count: int) -> None:
-        """`count` finished sums C[i, j:] to the epilogue, which is given Cᵀ's elements if the product was transposed."""
+        """`count` finished sums C[i, j:] to the epilogue, one by one and as Cᵀ's if the product was transposed."""
         code, batch = self.code, list(block.batch)
         if self.plan.transposed:
             for c in code.loop(0, count):
@@ -272,7 +278,6 @@ class Drive:
     def dots(self, block: Block) -> None:
         code, spec, plan = self.code, self.spec, self.plan
         (_, ai, ak), (_, _, bj) = spec.a, spec.b
-        before = I64(plan.panels - 1)  # that many panels are full
         for i in code.loop(*block.tiles):
             x = code.at(block.a, code.mul(i, ai))
             if plan.pack_a:  # its numbers must lie side by side
@@ -290,7 +295,7 @@ class Drive:
                     code.b.call(function, [x, code.at(block.b, code.mul(j, bj)), self.sums])
                     self.hand_over(block, self.sums, i, j, count)
 
-                self.either(code.b.icmp_signed("<", value(panel), before) if plan.edge else True, strip)
+                self.either(self.is_full(panel), strip)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from wengert.execute.native.product.code import Machine
 from wengert.execute.native.product.spec import ProductSpec, Target
 
 UNIT_FLOPS = 1_000_000  # a unit should be worth handing to a thread: some 5 µs
-NEAR = 24 * 1024  # a panel as large as this stays in the first-level cache
-CACHE = 512 * 1024  # what a block of B may take of the second-level cache
+ROWS_OF_SUMS = 256  # of a block whose sums are kept between chunks
 DOT_ROWS = 6  # up to so many rows, packing Bᵀ costs more than multiplying vectors along k
 
 
@@ -76,7 +75,7 @@ def cycles(rows: int, vectors: int, k: int, machine: Machine) -> float:
     Two multiply-adds and two loads a cycle; what a panel costs that must come from the second-level cache for every
     tile; the tile's own cost, shared by the steps.
     """
-    far = k * vectors * machine.vector_bytes > NEAR
+    far = k * vectors * machine.vector_bytes > machine.near
     return max(rows * vectors, rows + vectors, 8) / 2 + vectors * far / 4 + (12 + 0.5 * rows * vectors) / max(k, 1)
 
 
@@ -109,30 +108,31 @@ def make_plan(spec: ProductSpec, target: Target) -> Plan:
     rows, vectors = choose_tile(m, n, k, machine)
     width = min(n, vectors * lanes)
     tiles, panels = -(-m // rows), -(-n // width)
-    pack_b = k > 0 and (bj != 1 or (tiles >= 6 and _scattered(k, bk, width, size)))
+    # a panel whose rows lie far apart and that is read again and again would miss pages and cache sets
+    pack_b = k > 0 and (bj != 1 or (tiles >= 6 and k * bk * size > machine.block and bk > 2 * width))
     # a block of columns: enough work for a thread, and several panels where A is too large to be read once for each
     panel_flops = 2 * m * width * max(k, 1)
-    large_a = m * k * size > CACHE and tiles > 1
+    large_a = m * k * size > machine.block and tiles > 1
     per_unit = 1
     while per_unit < min(8, panels) and (per_unit * panel_flops < UNIT_FLOPS or large_a):
         per_unit *= 2
     per_unit = min(per_unit, panels)
-    chunks = max(1, -(-k * per_unit * width * size // CACHE)) if tiles > 1 else 1
+    chunks = max(1, -(-k * per_unit * width * size // machine.block)) if tiles > 1 else 1
     depth = k if chunks == 1 else round_up(-(-k // chunks), lanes)
     pack_a = k > 0 and per_unit >= 4 and tiles > 1 and (ai * size % 4096 == 0 or large_a)
     # a block of rows: all, unless that leaves too little to share out or the sums between chunks become large
     per_rows = tiles
     least = 128 if pack_b else 1
-    while per_rows * rows >= 2 * least and (
-        (panels == per_unit and 2 * per_rows * rows * n * k > 2 * UNIT_FLOPS) or (depth < k and per_rows * rows > 256)
+    while (
+        per_rows > 1
+        and per_rows * rows >= 2 * least
+        and (
+            (panels == per_unit and per_rows * rows * n * k > UNIT_FLOPS)
+            or (depth < k and per_rows * rows > ROWS_OF_SUMS)
+        )
     ):
         per_rows = -(-per_rows // 2)
     return Plan(spec, transposed, False, rows, tiles, width, panels, depth, pack_a, pack_b, per_rows, per_unit)
-
-
-def _scattered(k: int, stride: int, width: int, size: int) -> bool:
-    """Whether a panel's rows lie so far apart that reading it again and again misses pages and cache sets."""
-    return k * stride * size > CACHE and stride > 2 * width
 
 
 def round_up(x: int, unit: int) -> int:

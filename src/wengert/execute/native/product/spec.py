@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 
 class Target(Protocol):
-    """What the generator asks of the machine (`execute.native.target`)."""
+    """What the generator asks of the machine; `execute.native.target.Target` is one."""
 
     @property
     def vector_bytes(self) -> int: ...  # 64, 32 or 16
@@ -16,8 +16,11 @@ class Target(Protocol):
     @property
     def registers(self) -> int: ...  # vector registers
     @property
+    def caches(self) -> tuple[int, int, int]: ...  # bytes of each level
+    @property
     def triple(self) -> str: ...
     def target_machine(self) -> Any: ...
+    def __hash__(self) -> int: ...
 
 
 @dataclass(frozen=True)
