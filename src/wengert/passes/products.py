@@ -28,7 +28,7 @@ from wengert.passes.hoist import depending
 from wengert.passes.rewrite import Rewriter, rewrite, use_counts
 
 LARGEST = 1 << 28  # bytes that one product may add to what is stored
-SMALL = 1 << 15  # multiplications: a product up to here is not worth a store
+SMALL = 1 << 11  # multiplications: a product up to here is not worth a store
 _LINEAR = (reshape_p, permute_p, negative)  # what may stand between a product and the sum it is added to
 
 Args = Sequence[Array]

@@ -93,6 +93,7 @@ class Rewriter(Staging):
     def inline(self, graph: Graph, args: Sequence[Array]) -> list[Array]:
         """The steps of another graph, taken here; each keeps its own line of the user's."""
         here, trace = self.source, graph.trace
+        self.static = self.static and is_static(graph)
         env: dict[int, Array] = {v.index: a for v, a in zip(graph.inputs, args, strict=True)}
         for node in graph.nodes:
             self.source = node.source or here
