@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from wengert import tree
-from wengert.control.call import call_p
+from wengert.control.call import Run, call_p
 from wengert.errors import ArgumentError
-from wengert.execute import numpy as numpy_executor
-from wengert.ir.array import Array
+from wengert.ir.array import Array, WeakArray
 from wengert.ir.graph import Graph
+from wengert.ir.primitive import watchers
 from wengert.ir.record import stage
 from wengert.ir.source import at_user_line
 from wengert.ops.promote import as_array
 
-EXECUTORS = {"numpy": numpy_executor}
+# modules with `run(graph, ndarrays)`; a compiler is loaded when it is first asked for
+EXECUTORS = {"numpy": "wengert.execute.numpy", "native": "wengert.execute.native"}
+DEFAULT = "numpy"
 
 
 class Program:
@@ -30,6 +35,45 @@ class Program:
         self.out_tree = out_tree
         self.num_outputs = num_outputs
         self.assigned = assigned
+
+
+class Plain:
+    """A program for arguments that are concrete arrays and Python numbers, run without looking at anything twice."""
+
+    __slots__ = ("graph", "kinds", "out_tree", "run", "single")
+
+    def __init__(self, program: Program, run: Run):
+        self.graph = program.graph
+        self.run = run
+        self.out_tree = program.out_tree
+        self.kinds = [WeakArray if t.weak else Array for t in program.graph.out_types]
+        self.single = program.out_tree.kind == "leaf"
+
+    def run_plain(self, args: Sequence[Any]) -> Any:
+        outs = self.run(self.graph, [a.data if isinstance(a, Array) else _number(a) for a in args])
+        if self.single:
+            return self.kinds[0](outs[0])
+        return tree.unflatten(self.out_tree, [kind(o) for kind, o in zip(self.kinds, outs, strict=True)])
+
+
+def _number(a: Any) -> Any:
+    return a if isinstance(a, np.ndarray) else as_array(a).data
+
+
+def plain_key(args: Sequence[Any]) -> Any:
+    """What the arguments' types are, if all are concrete arrays or Python numbers; else None."""
+    key: list[Any] = []
+    for a in args:
+        cls = type(a)
+        if cls is Array or cls is WeakArray:
+            a = a.data
+        elif cls is float or cls is int or cls is complex:
+            key.append(cls)
+            continue
+        elif cls is not np.ndarray or not a.dtype.isnative:
+            return None
+        key.append((cls, a.dtype.num, a.shape))
+    return tuple(key)
 
 
 class Lowered:
@@ -48,10 +92,20 @@ class Jitted:
     def __init__(self, f: Callable[..., Any], executor: str | None):
         functools.update_wrapper(self, f)
         self._f = f
-        self._run = EXECUTORS[executor or "numpy"].run
+        self._run = importlib.import_module(EXECUTORS[executor or DEFAULT]).run
         self._programs: dict[Any, Program] = {}
+        self._plain: dict[Any, Plain] = {}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not kwargs and not watchers:
+            key = plain_key(args)
+            if key is not None:
+                plain = self._plain.get(key)
+                if plain is not None:
+                    return plain.run_plain(args)
+                program = self._program(tree.Opened((args, kwargs)), [as_array(a) for a in args])
+                if not program.captured and not program.assigned:
+                    self._plain[key] = Plain(program, self._run)
         opened = tree.Opened((args, kwargs))
         leaves = [as_array(v, f"{self.__name__}") for v in opened.leaves]
         program = self._program(opened, leaves)
@@ -99,7 +153,9 @@ def jit(
         f: function of pytrees of arrays. Inside it, values have types but no numbers, so a Python `if` on an argument's
             value is refused (see `wg.where`, `wg.cond`); on shapes, settings and constants it is fine. Strings,
             functions and a module's plain attributes are settings: a new value traces anew.
-        executor: "numpy", or None for the best executor here.
+        executor: "numpy" runs step by step by the reference rules; "native" compiles the whole program to machine code
+            (steps without code of their own go to NumPy). None stands for "numpy", until "native" has been proven on
+            everything.
         donate_argnums: positional arguments whose memory the program may reuse; the caller gives them up. The NumPy
             executor makes no use of it.
 

@@ -1,0 +1,31 @@
+"""The native executor: a graph compiled to machine code by LLVM and called once.
+
+The stages, each in its own file: `lower` and `control` turn the graph into statements (loop nests, reductions,
+products, loops, and steps left to NumPy) over windows of memory; `plan` lays out the workspace; `emit` and `products`
+write LLVM; `program` compiles and runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from wengert.execute.native import control as control  # teaches `lower` the loops and branches
+from wengert.execute.native.program import Compiled
+from wengert.execute.native.target import host_target
+from wengert.ir.graph import Graph
+from wengert.passes.pipeline import simplify
+
+name = "native"
+
+
+def compiled(graph: Graph) -> Compiled:
+    """The machine code for `graph`, made once."""
+    if name not in graph.cache:
+        graph.cache[name] = Compiled(simplify(graph), host_target())
+    return graph.cache[name]
+
+
+def run(graph: Graph, values: Sequence[Any]) -> list[Any]:
+    """Run `graph` on ndarrays."""
+    return compiled(graph)(values)

@@ -1,0 +1,345 @@
+"""Statements to LLVM: one function a statement, loops around expressions on vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+
+from wengert.execute.native import elementwise
+from wengert.execute.native.elementwise import llvm_type
+from wengert.execute.native.statements import Expr, Nest, Reduction, Root
+from wengert.execute.native.views import View
+from wengert.ir.types import Shape
+
+I64, I32, I8, I1 = ir.IntType(64), ir.IntType(32), ir.IntType(8), ir.IntType(1)
+LANE = "lane"  # an index that runs along a vector
+
+
+class Windows:
+    """The windows that a function reads and writes: its pointer arguments, in the order met."""
+
+    def __init__(self) -> None:
+        self.views: list[View] = []
+        self.numbers: dict[int, int] = {}
+
+    def number(self, view: View) -> int:
+        if id(view) not in self.numbers:
+            self.numbers[id(view)] = len(self.views)
+            self.views.append(view)
+        return self.numbers[id(view)]
+
+
+def memory_type(dtype: np.dtype) -> ir.Type:
+    return I8 if dtype.kind == "b" else llvm_type(dtype)
+
+
+class Body:
+    """Emits expressions at one index: integers, or `LANE` along the vector axis with `lanes` elements from `start`.
+
+    Of those only the first `valid` exist; the rest is neither read nor written.
+    """
+
+    def __init__(
+        self,
+        b: ir.IRBuilder,
+        pointers: Callable[[View], ir.Value],
+        start: ir.Value | None,
+        lanes: int,
+        valid: int | None = None,
+    ):
+        self.valid = lanes if valid is None else valid
+        self.b = b
+        self.pointers = pointers
+        self.start = start
+        self.lanes = lanes
+        self.memo: dict[Any, ir.Value] = {}
+        self.keep: list[Any] = []  # ids in memo stay valid while what they name lives
+
+    def key(self, e: Expr, index: Sequence[Any]) -> Any:
+        return id(e), tuple(i if i is LANE else id(i) for i in index)
+
+    def set(self, e: Expr, index: Sequence[Any], value: ir.Value) -> None:
+        self.keep.append(index)
+        self.memo[self.key(e, index)] = value
+
+    def at(self, e: Expr, index: Sequence[Any]) -> ir.Value:
+        key = self.key(e, index)
+        if key not in self.memo:
+            self.keep.append(index)
+            self.memo[key] = self._at(e, index)
+        return self.memo[key]
+
+    def _at(self, e: Expr, index: Sequence[Any]) -> ir.Value:
+        if e.op == "load":
+            assert e.view is not None
+            return self.load(e.view, index)
+        if e.op == "number":
+            return self.splat(ir.Constant(llvm_type(e.dtype), e.params))
+        if e.op == "permute":
+            moved: list[Any] = [None] * len(index)
+            for k, axis in enumerate(e.params):
+                moved[axis] = index[k]
+            return self.at(e.args[0], moved)
+        if e.op == "squeeze":
+            rest = iter([i for d, i in zip(e.shape, index, strict=True) if d != 1])
+            return self.at(e.args[0], [ZERO if d == 1 else next(rest) for d in e.args[0].shape])
+        args = [self.at(a, _aligned(a.shape, index)) for a in e.args]
+        if e.op in ("broadcast", "copy"):
+            return args[0]
+        return elementwise.emit(self.b, e.op, e.args[-1].dtype, e.dtype, e.params, args)
+
+    def splat(self, x: ir.Value) -> ir.Value:
+        if self.lanes == 1:
+            return x
+        t = ir.VectorType(x.type, self.lanes)
+        if isinstance(x, ir.Constant):
+            return ir.Constant(t, [x] * self.lanes)
+        v = self.b.insert_element(ir.Constant(t, ir.Undefined), x, I32(0))
+        zeros = ir.Constant(ir.VectorType(I32, self.lanes), [I32(0)] * self.lanes)
+        return self.b.shuffle_vector(v, ir.Constant(t, ir.Undefined), zeros)
+
+    def address(self, view: View, index: Sequence[Any]) -> tuple[ir.Value, int]:
+        """A pointer to the element (the first one, along a vector), and the stride along the vector."""
+        offset: ir.Value | None = None
+        along = 0
+        for d, stride, i in zip(view.shape, view.strides, index, strict=True):
+            if d == 1 or stride == 0:
+                continue
+            if i is LANE:
+                along, i = stride, self.start
+            term = i if stride == 1 else self.b.mul(i, I64(stride))
+            offset = term if offset is None else self.b.add(offset, term)
+        p = self.pointers(view)
+        return (p if offset is None else self.b.gep(p, [offset])), along
+
+    def load(self, view: View, index: Sequence[Any]) -> ir.Value:
+        b, dtype = self.b, view.buffer.dtype
+        p, stride = self.address(view, index)
+        if self.lanes == 1:
+            return self._from_memory(b.load(p), dtype)
+        if stride == 0:
+            return self.splat(self._from_memory(b.load(p), dtype))
+        t = ir.VectorType(memory_type(dtype), self.lanes)
+        if stride == 1 and self.valid == self.lanes:
+            x = b.load(b.bitcast(p, t.as_pointer()), align=dtype.itemsize)
+        elif stride == 1:
+            zeros = ir.Constant(t, [ir.Constant(t.element, 0)] * self.lanes)
+            masked = self._masked("load", t, ir.FunctionType(t, [t.element.as_pointer(), I32, self._mask().type, t]))
+            x = b.call(masked, [b.bitcast(p, masked.args[0].type), I32(dtype.itemsize), self._mask(), zeros])
+        else:
+            x = ir.Constant(t, ir.Undefined)
+            for k in range(self.valid):
+                x = b.insert_element(x, b.load(b.gep(p, [I64(k * stride)])), I32(k))
+        return self._from_memory(x, dtype)
+
+    def _mask(self) -> ir.Constant:
+        bits = [ir.Constant(I1, int(k < self.valid)) for k in range(self.lanes)]
+        return ir.Constant(ir.VectorType(I1, self.lanes), bits)
+
+    def _masked(self, what: str, t: ir.VectorType, kind: ir.FunctionType) -> ir.Function:
+        number = {ir.FloatType: "f32", ir.DoubleType: "f64"}.get(type(t.element)) or f"i{t.element.width}"
+        name = f"llvm.masked.{what}.v{t.count}{number}.p0"
+        return self.b.module.globals.get(name) or ir.Function(self.b.module, kind, name)
+
+    def _from_memory(self, x: ir.Value, dtype: np.dtype) -> ir.Value:
+        if dtype.kind != "b":
+            return x
+        zero = ir.Constant(x.type, [I8(0)] * self.lanes) if isinstance(x.type, ir.VectorType) else I8(0)
+        return self.b.icmp_unsigned("!=", x, zero)
+
+    def store(self, value: ir.Value, view: View, index: Sequence[Any]) -> None:
+        b, dtype = self.b, view.buffer.dtype
+        if dtype.kind == "b":
+            value = b.zext(value, ir.VectorType(I8, self.lanes) if self.lanes > 1 else I8)
+        p, stride = self.address(view, index)
+        if self.lanes == 1:
+            b.store(value, p)
+        elif stride == 1 and self.valid == self.lanes:
+            b.store(value, b.bitcast(p, value.type.as_pointer()), align=dtype.itemsize)
+        elif stride == 1:
+            t = value.type
+            masked = self._masked(
+                "store", t, ir.FunctionType(ir.VoidType(), [t, t.element.as_pointer(), I32, self._mask().type])
+            )
+            b.call(masked, [value, b.bitcast(p, masked.args[1].type), I32(dtype.itemsize), self._mask()])
+        else:
+            for k in range(self.valid):
+                b.store(b.extract_element(value, I32(k)), b.gep(p, [I64(k * stride)]))
+
+
+ZERO = I64(0)
+
+
+def _aligned(shape: Shape, index: Sequence[Any]) -> list[Any]:
+    """The index into an operand of this shape, by the rules of broadcasting."""
+    tail = index[len(index) - len(shape) :] if shape else []
+    return [ZERO if d == 1 else i for d, i in zip(shape, tail, strict=True)]
+
+
+class Function:
+    """One statement's function: pointer arguments for its windows, loops, and bodies."""
+
+    def __init__(self, module: ir.Module, name: str, windows: Windows, lanes: int):
+        self.windows = windows
+        self.lanes = lanes
+        types = [memory_type(v.buffer.dtype).as_pointer() for v in windows.views]
+        self.function = ir.Function(module, ir.FunctionType(ir.VoidType(), types), name)
+        self.function.linkage = "internal"
+        self.b = ir.IRBuilder(self.function.append_basic_block())
+
+    def pointer(self, view: View) -> ir.Value:
+        return self.function.args[self.windows.numbers[id(view)]]
+
+    def body(self, start: ir.Value | None, lanes: int) -> Body:
+        return Body(self.b, self.pointer, start, lanes)
+
+    def loop(self, count: int, body: Callable[[ir.Value], None], step: int = 1, start: int = 0) -> None:
+        """`for i in range(start, count, step)`; `count - start` is a multiple of `step`."""
+        if count <= start:
+            return
+        if count - start == step:
+            body(I64(start))
+            return
+        b, before = self.b, self.b.block
+        block, after = self.function.append_basic_block(), self.function.append_basic_block()
+        b.branch(block)
+        b.position_at_end(block)
+        i = b.phi(I64)
+        i.add_incoming(I64(start), before)
+        body(i)
+        following = b.add(i, I64(step))
+        i.add_incoming(following, b.block)
+        b.cbranch(b.icmp_signed("<", following, I64(count)), block, after)
+        b.position_at_end(after)
+
+    def lanes_of(self, count: int, body: Callable[[ir.Value, int], None]) -> None:
+        """`body(start, lanes)` over an axis: whole vectors, then single elements."""
+        whole = count // self.lanes * self.lanes
+        self.loop(whole, lambda i: body(i, self.lanes), step=self.lanes)
+        self.loop(count, lambda i: body(i, 1), start=whole)
+
+    def nest(self, shape: Shape, vector: int | None, leaf: Callable[[Body, list[Any]], None]) -> None:
+        """Loops over every axis, the `vector` axis innermost and by vectors."""
+        index: list[Any] = [ZERO] * len(shape)
+        outer = [k for k, d in enumerate(shape) if d != 1 and k != vector]
+
+        def go(depth: int) -> None:
+            if depth < len(outer):
+
+                def one(i: ir.Value) -> None:
+                    index[outer[depth]] = i
+                    go(depth + 1)
+
+                self.loop(shape[outer[depth]], one)
+            elif vector is None:
+                leaf(self.body(None, 1), list(index))
+            else:
+
+                def run(start: ir.Value, lanes: int) -> None:
+                    index[vector] = start if lanes == 1 else LANE
+                    leaf(self.body(start, lanes), list(index))
+
+                self.lanes_of(shape[vector], run)
+
+        go(0)
+
+
+def vector_axis(shape: Shape) -> int | None:
+    """The last axis that has more than one element."""
+    return next((k for k in reversed(range(len(shape))) if shape[k] != 1), None)
+
+
+def store_roots(body: Body, roots: Sequence[Root], index: list[Any]) -> None:
+    """Evaluate and store each root; later ones read earlier ones from registers."""
+    for root in roots:
+        value = body.at(root.expr, index)
+        body.set(root.loaded, index, value)
+        body.store(value, root.target, index)
+
+
+def emit_nest(f: Function, nest: Nest) -> None:
+    f.nest(nest.shape, vector_axis(nest.shape), lambda body, index: store_roots(body, nest.roots, index))
+    f.b.ret_void()
+
+
+_START = {"sum": 0, "prod": 1}
+
+
+def emit_reduction(f: Function, r: Reduction) -> None:
+    """Combine over axes, with an accumulator in registers for each kept element or vector of them."""
+    b, shape, dtype = f.b, r.expr.shape, r.expr.dtype
+    kept = [k for k in range(len(shape)) if k not in r.axes]
+    along = vector_axis(shape)
+    scalar = llvm_type(dtype)
+
+    def identity() -> Any:
+        if r.op in _START:
+            return _START[r.op]
+        worst = -1 if r.op == "max" else 1
+        return (
+            worst * float("inf")
+            if dtype.kind == "f"
+            else (np.iinfo(dtype).min if r.op == "max" else np.iinfo(dtype).max)
+        )
+
+    def combine(x: ir.Value, y: ir.Value) -> ir.Value:
+        name = {"sum": "add", "prod": "multiply", "max": "maximum", "min": "minimum"}[r.op]
+        return elementwise.emit(b, name, dtype, dtype, (), [x, y])
+
+    def start(lanes: int) -> ir.Constant:
+        one = ir.Constant(scalar, identity())
+        return one if lanes == 1 else ir.Constant(ir.VectorType(scalar, lanes), [one] * lanes)
+
+    def leaf(outer: Body, index: list[Any]) -> None:
+        # cells hold the running results: registers, once LLVM has promoted them
+        with b.goto_entry_block():
+            wide = b.alloca(start(outer.lanes).type)
+            vectors = b.alloca(start(f.lanes).type)
+        b.store(start(outer.lanes), wide)
+        inner = [k for k in r.axes if shape[k] != 1 and k != along]
+        by_vectors = along in r.axes
+        if by_vectors:
+            b.store(start(f.lanes), vectors)
+        place = list(index)
+
+        def go(depth: int) -> None:
+            if depth < len(inner):
+
+                def one(i: ir.Value) -> None:
+                    place[inner[depth]] = i
+                    go(depth + 1)
+
+                f.loop(shape[inner[depth]], one)
+            elif not by_vectors:
+                body = f.body(outer.start, outer.lanes)
+                b.store(combine(b.load(wide), body.at(r.expr, list(place))), wide)
+            else:
+                assert along is not None
+
+                def run(first: ir.Value, lanes: int) -> None:
+                    place[along] = first if lanes == 1 else LANE
+                    cell = wide if lanes == 1 else vectors
+                    b.store(combine(b.load(cell), f.body(first, lanes).at(r.expr, list(place))), cell)
+
+                f.lanes_of(shape[along], run)
+
+        go(0)
+        result = b.load(wide)
+        if by_vectors and shape[along] >= f.lanes and f.lanes > 1:  # type: ignore[index]
+            v = b.load(vectors)
+            n = f.lanes
+            while n > 1:  # halves against each other
+                n //= 2
+                low = ir.Constant(ir.VectorType(I32, n), [I32(k) for k in range(n)])
+                high = ir.Constant(ir.VectorType(I32, n), [I32(k + n) for k in range(n)])
+                undefined = ir.Constant(v.type, ir.Undefined)
+                v = combine(b.shuffle_vector(v, undefined, low), b.shuffle_vector(v, undefined, high))
+            result = combine(result, b.extract_element(v, I32(0)))
+        outer.store(result, r.target, [index[k] for k in kept])
+
+    outer_shape = tuple(d if k in kept else 1 for k, d in enumerate(shape))
+    f.nest(outer_shape, along if along in kept else None, leaf)
+    f.b.ret_void()

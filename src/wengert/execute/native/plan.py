@@ -1,0 +1,101 @@
+"""The buffer plan: one workspace for all intermediate values, its bytes used again once a value has died."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from wengert.execute.native.statements import Branch, Evaluate, Expr, Loop, Product, Program, Reduction, Statement
+from wengert.execute.native.views import Buffer
+
+ALIGNMENT = 64
+
+
+def inner_statements(statement: Loop | Branch) -> list[Statement]:
+    """What runs inside, in any order."""
+    if isinstance(statement, Loop):
+        return statement.test + statement.body
+    return [s for body in statement.bodies for s in body]
+
+
+def windows_read(statement: Statement) -> Iterator[Buffer]:
+    """The buffers a statement reads."""
+    if isinstance(statement, Evaluate):
+        yield from (v.buffer for v in statement.inputs)
+        return
+    if isinstance(statement, (Loop, Branch)):
+        yield from (b for inner in inner_statements(statement) for b in windows_read(inner))
+        if isinstance(statement, Branch):
+            yield statement.index.buffer
+        elif statement.test_value is not None:
+            yield statement.test_value.buffer
+        return
+    if isinstance(statement, Product):
+        yield from (statement.x.buffer, statement.y.buffer)
+    exprs = [statement.expr] if isinstance(statement, Reduction) else [r.expr for r in statement.roots]
+    seen: set[int] = set()
+    left: list[Expr] = exprs
+    while left:
+        e = left.pop()
+        if id(e) in seen:
+            continue
+        seen.add(id(e))
+        if e.view is not None:
+            yield e.view.buffer
+        left.extend(e.args)
+
+
+def windows_written(statement: Statement) -> Iterator[Buffer]:
+    """The buffers a statement writes."""
+    if isinstance(statement, Evaluate):
+        yield from (v.buffer for v in statement.outputs)
+    elif isinstance(statement, (Loop, Branch)):
+        yield from (b for inner in inner_statements(statement) for b in windows_written(inner))
+    elif isinstance(statement, Reduction):
+        yield statement.target.buffer
+    else:
+        yield from (r.target.buffer for r in statement.roots)
+        if isinstance(statement, Product) and statement.scratch is not None:
+            yield statement.scratch.buffer
+
+
+def plan(program: Program) -> int:
+    """Give every work buffer its byte offset; returns the size of the workspace."""
+    last: dict[int, int] = {}
+    for k, statement in enumerate(program.statements):
+        for buffer in (*windows_read(statement), *windows_written(statement)):
+            last[id(buffer)] = k
+    free: list[tuple[int, int]] = []  # (offset, size) gaps, by offset
+    top = 0
+    dying: dict[int, list[Buffer]] = {}
+    placed: set[int] = set()
+    for k, statement in enumerate(program.statements):
+        for buffer in windows_written(statement):
+            if buffer.kind != "work" or id(buffer) in placed:
+                continue
+            placed.add(id(buffer))
+            size = max(-(-buffer.size * buffer.dtype.itemsize // ALIGNMENT) * ALIGNMENT, ALIGNMENT)
+            fitting = [gap for gap in free if gap[1] >= size]
+            if fitting:
+                gap = min(fitting, key=lambda g: g[1])
+                free.remove(gap)
+                buffer.index = gap[0]
+                if gap[1] > size:
+                    free.append((gap[0] + size, gap[1] - size))
+            else:
+                buffer.index = top
+                top += size
+            dying.setdefault(last[id(buffer)], []).append(buffer)
+        for buffer in dying.pop(k, []):
+            size = max(-(-buffer.size * buffer.dtype.itemsize // ALIGNMENT) * ALIGNMENT, ALIGNMENT)
+            free = _merged([*free, (buffer.index, size)])
+    return top
+
+
+def _merged(gaps: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    result: list[tuple[int, int]] = []
+    for offset, size in sorted(gaps):
+        if result and result[-1][0] + result[-1][1] == offset:
+            result[-1] = (result[-1][0], result[-1][1] + size)
+        else:
+            result.append((offset, size))
+    return result

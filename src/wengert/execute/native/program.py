@@ -1,0 +1,297 @@
+"""Compiling a program and running it."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+from llvmlite import ir
+
+from wengert.errors import UnsupportedError
+from wengert.execute.native import products
+from wengert.execute.native.emit import I8, I64, Function, Windows, emit_nest, emit_reduction, memory_type
+from wengert.execute.native.lower import lower
+from wengert.execute.native.plan import plan
+from wengert.execute.native.statements import (
+    Branch,
+    Evaluate,
+    Expr,
+    Kernel,
+    Loop,
+    Nest,
+    Product,
+    Reduction,
+    Statement,
+)
+from wengert.execute.native.target import Target
+from wengert.execute.native.views import Buffer, View, row_major
+from wengert.ir.graph import Graph
+from wengert.ir.quiet import SILENCE, quiet
+
+empty = np.empty
+_DATA = object.__basicsize__  # where an ndarray object keeps its data pointer: behind the header of every object
+
+
+def _checked_layout() -> None:
+    """Passing objects instead of addresses saves most of a small call's time; make sure that they look as expected."""
+    probe = np.zeros(1)
+    if ctypes.c_void_p.from_address(id(probe) + _DATA).value != probe.ctypes.data:
+        raise UnsupportedError("the native executor needs CPython, whose ndarray objects start with their data pointer")
+
+
+_checked_layout()
+
+
+class Compiled:
+    """A graph as machine code. Between its compiled segments NumPy evaluates what has no code."""
+
+    def __init__(self, graph: Graph, target: Target):
+        self.program = lower(graph, target)
+        self.workspace_bytes = plan(self.program)
+        self.outputs = [(o.shape, o.dtype) for o in graph.outputs]
+        self.inputs = [(v.shape, v.dtype) for v in graph.inputs]
+        self.lock = threading.Lock()
+        self.work = _aligned_bytes(self.workspace_bytes)
+        self.module = ir.Module("wengert")
+        self.functions: dict[Any, ir.Function] = {}
+        self.segments = self._segments(target)
+        self.constants = [np.ascontiguousarray(c) for c in self.program.constants]
+        self._compile(target)
+
+    # Compiling
+
+    def _segments(self, target: Target) -> list[Any]:
+        """Runs of statements with code, each one function, and the steps between them."""
+        segments: list[Any] = []
+        run: list[Statement] = []
+        for statement in self.program.statements:
+            if isinstance(statement, Evaluate):
+                if run:
+                    segments.append(self._segment(run, len(segments), target))
+                    run = []
+                segments.append(statement)
+            else:
+                run.append(statement)
+        if run:
+            segments.append(self._segment(run, len(segments), target))
+        return segments
+
+    def _segment(self, statements: list[Statement], number: int, target: Target) -> str:
+        name = f"segment{number}"
+        table = I8.as_pointer().as_pointer()
+        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [table, I8.as_pointer()]), name)
+        b = ir.IRBuilder(function.append_basic_block())
+        self._run(b, function, statements, {}, target)
+        b.ret_void()
+        return name
+
+    def _run(
+        self, b: Any, function: Any, statements: list[Statement], turns: dict[int, ir.Value], target: Target
+    ) -> None:
+        for statement in statements:
+            if isinstance(statement, Loop):
+                self._loop(b, function, statement, turns, target)
+            elif isinstance(statement, Branch):
+                self._branch(b, function, statement, turns, target)
+            else:
+                assert not isinstance(statement, Evaluate)
+                kernel, windows = self._kernel(statement, target)
+                b.call(kernel, [self._pointer(b, function, v, turns) for v in windows.views])
+
+    def _loop(self, b: Any, function: Any, loop: Loop, turns: dict[int, ir.Value], target: Target) -> None:
+        if loop.turns == 0:
+            return
+        head, body, after = (function.append_basic_block() for _ in range(3))
+        before = b.block
+        b.branch(head)
+        b.position_at_end(head)
+        i = b.phi(I64)
+        i.add_incoming(I64(0), before)
+        if loop.turns is None:
+            assert loop.test_value is not None
+            self._run(b, function, loop.test, turns, target)
+            alive = b.load(self._pointer(b, function, loop.test_value, turns))
+            b.cbranch(b.icmp_unsigned("!=", alive, I8(0)), body, after)
+        else:
+            b.cbranch(b.icmp_signed("<", i, I64(loop.turns)), body, after)
+        b.position_at_end(body)
+        turn = b.sub(I64((loop.turns or 0) - 1), i) if loop.reverse else i
+        self._run(b, function, loop.body, {**turns, id(loop.counter): turn}, target)
+        i.add_incoming(b.add(i, I64(1)), b.block)
+        b.branch(head)
+        b.position_at_end(after)
+
+    def _branch(self, b: Any, function: Any, branch: Branch, turns: dict[int, ir.Value], target: Target) -> None:
+        which = b.load(self._pointer(b, function, branch.index, turns))
+        after = function.append_basic_block()
+        blocks = [function.append_basic_block() for _ in branch.bodies]
+        choice = b.switch(which, blocks[-1])
+        for k, (block, body) in enumerate(zip(blocks, branch.bodies, strict=True)):
+            if k < len(blocks) - 1:
+                choice.add_case(ir.Constant(which.type, k), block)
+            b.position_at_end(block)
+            self._run(b, function, body, turns, target)
+            b.branch(after)
+        b.position_at_end(after)
+
+    def _pointer(self, b: ir.IRBuilder, function: ir.Function, view: View, turns: dict[int, ir.Value]) -> ir.Value:
+        buffer, (table, work) = view.buffer, function.args
+        size = buffer.dtype.itemsize
+        offset = view.offset * size
+        if buffer.kind == "work":
+            p = b.gep(work, [I64(buffer.index + offset)])
+        else:
+            # the table holds ndarray objects; their data pointer follows the object's header
+            array = b.load(b.gep(table, [I64(self._slot(buffer))]))
+            p = b.load(b.bitcast(b.gep(array, [I64(_DATA)]), table.type))
+            p = b.gep(p, [I64(offset)]) if offset else p
+        for counter, stride in view.steps:
+            p = b.gep(p, [b.mul(turns[id(counter)], I64(stride * size))])
+        return b.bitcast(p, memory_type(buffer.dtype).as_pointer())
+
+    def _slot(self, buffer: Buffer) -> int:
+        start = {"input": 0, "output": len(self.inputs), "constant": len(self.inputs) + len(self.outputs)}
+        return start[buffer.kind] + buffer.index
+
+    def _kernel(self, statement: Kernel, target: Target) -> tuple[ir.Function, Windows]:
+        windows = Windows()
+        key = _signature(statement, windows)
+        if key not in self.functions:
+            name = f"{type(statement).__name__.lower()}{len(self.functions)}"
+            if isinstance(statement, Product):
+                self.functions[key] = products.emit_product_statement(self.module, name, statement, windows, target)
+            else:
+                f = Function(self.module, name, windows, lanes(statement, target))
+                emit_nest(f, statement) if isinstance(statement, Nest) else emit_reduction(f, statement)
+                self.functions[key] = f.function
+        return self.functions[key], windows
+
+    def _compile(self, target: Target) -> None:
+        machine = target.target_machine()
+        self.module.triple = target.triple
+        self.text = str(self.module)
+        module = llvm.parse_assembly(self.text)
+        module.verify()
+        options = llvm.create_pipeline_tuning_options(speed_level=1)
+        passes = llvm.create_pass_builder(machine, options)
+        manager = llvm.create_new_function_pass_manager()
+        manager.add_sroa_pass()
+        manager.add_instruction_combine_pass()
+        for function in module.functions:
+            if not function.is_declaration:
+                manager.run(function, passes)
+        self.engine = llvm.create_mcjit_compiler(module, machine)
+        self.engine.finalize_object()
+        kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+        self.calls = [
+            s if isinstance(s, Evaluate) else kind(self.engine.get_function_address(s)) for s in self.segments
+        ]
+        self.whole = self.calls[0] if len(self.calls) == 1 and not isinstance(self.calls[0], Evaluate) else None
+        self.table_type = ctypes.c_void_p * (len(self.inputs) + len(self.outputs) + len(self.constants))
+        self.work_address = self.work.ctypes.data
+        self.input_strides = [tuple(s * dtype.itemsize for s in row_major(shape)) for shape, dtype in self.inputs]
+
+    # Running
+
+    def __call__(self, values: Sequence[Any]) -> list[np.ndarray]:
+        arrays = [
+            v if type(v) is np.ndarray and v.strides == strides else np.ascontiguousarray(v)
+            for v, strides in zip(values, self.input_strides, strict=True)
+        ]
+        outputs = [empty(shape, dtype) for shape, dtype in self.outputs]
+        arrays += outputs
+        arrays += self.constants
+        table = self.table_type(*map(id, arrays))
+        with self.lock:
+            if self.whole is not None:
+                self.whole(table, self.work_address)
+                return outputs
+            loose: dict[int, np.ndarray] = {}  # values whose size only the run knows
+            for call in self.calls:
+                if isinstance(call, Evaluate):
+                    self._evaluate(call, arrays, loose)
+                else:
+                    call(table, self.work_address)
+        return outputs
+
+    def _memory(self, buffer: Buffer, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        if buffer.kind == "work":
+            size = buffer.size * buffer.dtype.itemsize
+            return self.work[buffer.index : buffer.index + size].view(buffer.dtype)
+        return arrays[self._slot(buffer)].reshape(-1)
+
+    def _evaluate(self, statement: Evaluate, arrays: Sequence[np.ndarray], loose: dict[int, np.ndarray]) -> None:
+        primitive, params = statement.node.primitive, statement.node.params
+        values = [
+            loose[id(v.buffer)] if v.buffer.kind == "loose" else v.array(self._memory(v.buffer, arrays))
+            for v in statement.inputs
+        ]
+        token = quiet.set(SILENCE)
+        try:
+            out = primitive.evaluate(*values, **params)
+        finally:
+            quiet.reset(token)
+        for view, value in zip(statement.outputs, out if primitive.multiple else (out,), strict=True):
+            if view.buffer.kind == "loose":
+                loose[id(view.buffer)] = np.array(value)
+            else:
+                view.array(self._memory(view.buffer, arrays))[...] = value
+
+
+def lanes(statement: Nest | Reduction, target: Target) -> int:
+    """How many elements a vector holds: as many of the widest number as fit a register."""
+    exprs = [statement.expr] if isinstance(statement, Reduction) else [r.expr for r in statement.roots]
+    widest = max((d for e in exprs for d in _sizes(e)), default=8)
+    return max(target.vector_bytes // widest, 1)
+
+
+def _sizes(expr: Expr) -> set[int]:
+    found: set[int] = set()
+    seen: set[int] = set()
+    left = [expr]
+    while left:
+        e = left.pop()
+        if id(e) not in seen:
+            seen.add(id(e))
+            if e.dtype.kind != "b":
+                found.add(e.dtype.itemsize)
+            left.extend(e.args)
+    return found or {4}
+
+
+def _signature(statement: Kernel, windows: Windows) -> Any:
+    """Equal for statements that compile to the same code; numbers the windows on the way."""
+    known: dict[int, int] = {}
+    if isinstance(statement, Reduction):
+        body: Any = (
+            statement.op,
+            statement.axes,
+            statement.expr.key(windows, known),
+            _target(statement.target, windows),
+        )
+        return "reduction", statement.expr.shape, body
+    head: Any = ()
+    if isinstance(statement, Product):
+        known[id(statement.value)] = -1
+        head = (_target(statement.x, windows), _target(statement.y, windows))
+        if statement.scratch is not None:
+            head = (*head, _target(statement.scratch, windows))
+    roots = []
+    for r in statement.roots:
+        roots.append((r.expr.key(windows, known), _target(r.target, windows)))
+        known[id(r.loaded)] = known.get(id(r.expr), -2)
+    return type(statement).__name__, statement.shape, head, tuple(roots)
+
+
+def _target(view: View, windows: Windows) -> Any:
+    return windows.number(view), view.shape, view.strides, view.buffer.dtype.num
+
+
+def _aligned_bytes(size: int) -> np.ndarray:
+    raw = np.zeros(size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size]

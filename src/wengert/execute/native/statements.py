@@ -1,0 +1,137 @@
+"""The program between graph and machine code: a list of statements over buffers.
+
+    Nest       loops over one index space; stores roots, each an expression evaluated at every index
+    Reduction  loops over one index space; combines an expression over some of its axes
+    Product    a matrix product, with roots computed from each finished element (its epilogue)
+    Loop       statements again and again, over windows that may move
+    Branch     one of several lists of statements
+    Evaluate   a step that has no kernel: NumPy evaluates it
+
+An expression is a tree of `Expr`: an operation applied at the same index to others, a window read at an index, or a
+number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from wengert.execute.native.views import Counter, View
+from wengert.ir.graph import Node
+from wengert.ir.types import Shape
+
+
+class Expr:
+    """A value at an index. `op` is "load", "number", "index" or the name of an elementwise primitive.
+
+    Operands of another shape are read by the rules of broadcasting; `view`s change the index on the way.
+    """
+
+    __slots__ = ("args", "depth", "dtype", "op", "params", "shape", "view")
+
+    def __init__(
+        self,
+        op: str,
+        args: tuple[Expr, ...],
+        shape: Shape,
+        dtype: np.dtype,
+        view: View | None = None,
+        params: Any = None,
+    ):
+        self.op = op
+        self.args = args
+        self.shape = shape
+        self.dtype = dtype
+        self.view = view
+        self.params = params
+        self.depth: int = 1 + max((a.depth for a in args), default=0)
+
+    def key(self, windows: Any, known: dict[int, int]) -> Any:
+        """Equal for expressions that compile to the same code; `windows` numbers the windows read."""
+        if id(self) in known:
+            return known[id(self)]
+        if self.view is not None:
+            number = windows.number(self.view)
+            here: Any = ("load", number, self.view.strides, self.shape, self.dtype.num)
+        else:
+            here = (self.op, self.params, self.shape, self.dtype.num, *(a.key(windows, known) for a in self.args))
+        known[id(self)] = len(known)
+        return here
+
+
+@dataclass(eq=False)
+class Root:
+    """An expression to be stored, and where."""
+
+    expr: Expr
+    target: View
+    loaded: Expr  # how others read it
+
+
+@dataclass(eq=False)
+class Nest:
+    shape: Shape
+    roots: list[Root] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Reduction:
+    op: str
+    expr: Expr
+    axes: tuple[int, ...]
+    target: View  # its axes are the kept ones
+
+
+@dataclass(eq=False)
+class Product:
+    """`x[b…, m, k] · y[b…, k, n]`, matrix by matrix."""
+
+    x: View
+    y: View
+    shape: Shape
+    dtype: np.dtype
+    value: Expr  # stands for the finished element in the roots
+    roots: list[Root] = field(default_factory=list)
+    scratch: View | None = None
+
+
+@dataclass(eq=False)
+class Evaluate:
+    node: Node
+    inputs: list[View]
+    outputs: list[View]
+
+
+@dataclass(eq=False)
+class Loop:
+    """The body `turns` times, or (with `turns` None) as long as the test's value holds."""
+
+    counter: Counter
+    turns: int | None
+    reverse: bool
+    test: list[Statement]
+    test_value: View | None
+    body: list[Statement]
+
+
+@dataclass(eq=False)
+class Branch:
+    """One of the bodies, by the number at `index`."""
+
+    index: View
+    bodies: list[list[Statement]]
+
+
+Kernel = Nest | Reduction | Product  # what becomes a function of its own
+Statement = Nest | Reduction | Product | Evaluate | Loop | Branch
+
+
+@dataclass(eq=False)
+class Program:
+    """Statements, the windows of the results, and the constants' arrays."""
+
+    statements: list[Statement]
+    results: list[View]
+    constants: list[np.ndarray]

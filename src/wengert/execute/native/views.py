@@ -1,0 +1,124 @@
+"""Where values lie: buffers, and strided windows onto them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from wengert.ir.types import Shape
+
+
+@dataclass(eq=False)
+class Buffer:
+    """Memory for one value: an argument, a constant, a result, or a place in the program's own workspace."""
+
+    kind: str  # "input", "constant", "output" or "work"
+    index: int  # which input, constant or output; for "work" the byte offset, once planned
+    dtype: np.dtype
+    size: int  # elements
+
+    def __repr__(self) -> str:
+        return f"{self.kind}{self.index}"
+
+
+@dataclass(eq=False)
+class Counter:
+    """The turn of a loop."""
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A window: element `[i, j, …]` stands at `offset + Σ strides·index`, counted in elements.
+
+    Inside loops it may move: by `stride` elements each turn, for every `(loop, stride)` in `steps`.
+    """
+
+    buffer: Buffer
+    shape: Shape
+    strides: tuple[int, ...]
+    offset: int = 0
+    steps: tuple[tuple[Counter, int], ...] = ()
+
+    @property
+    def contiguous(self) -> bool:
+        expected = row_major(self.shape)
+        return all(d == 1 or s == e for d, s, e in zip(self.shape, self.strides, expected, strict=True))
+
+    def permuted(self, axes: tuple[int, ...]) -> View:
+        return replace(self, shape=tuple(self.shape[a] for a in axes), strides=tuple(self.strides[a] for a in axes))
+
+    def broadcast(self, shape: Shape) -> View:
+        lead = len(shape) - len(self.shape)
+        strides = (0,) * lead + tuple(0 if d == 1 else s for d, s in zip(self.shape, self.strides, strict=True))
+        return replace(self, shape=shape, strides=strides)
+
+    def sliced(self, start: Shape, step: Shape, shape: Shape) -> View:
+        offset = self.offset + sum(a * s for a, s in zip(start, self.strides, strict=True))
+        strides = tuple(s * k for s, k in zip(self.strides, step, strict=True))
+        return replace(self, shape=shape, strides=strides, offset=offset)
+
+    def flipped(self, axes: tuple[int, ...]) -> View:
+        offset = self.offset + sum((self.shape[a] - 1) * self.strides[a] for a in axes)
+        strides = tuple(-s if k in axes else s for k, s in enumerate(self.strides))
+        return replace(self, strides=strides, offset=offset)
+
+    def element(self, loop: Counter) -> View:
+        """What stands at the loop's turn along the first axis."""
+        moved = (*self.steps, (loop, self.strides[0]))
+        return replace(self, shape=self.shape[1:], strides=self.strides[1:], steps=moved)
+
+    def reshaped(self, shape: Shape) -> View | None:
+        """The window in another shape, if no element has to move: axes may merge or split only where they are dense."""
+        if 0 in shape:
+            return replace(self, shape=shape, strides=row_major(shape))
+        old = [(d, s) for d, s in zip(self.shape, self.strides, strict=True) if d != 1]
+        strides: list[int] = []
+        k = 0
+        dims = [d for d in shape if d != 1]
+        i = 0
+        while i < len(dims):
+            # collect a run of old axes and a run of new ones with the same number of elements
+            size, stride = old[k]
+            k += 1
+            group = [dims[i]]
+            i += 1
+            product = group[0]
+            while product != size:
+                if product < size:
+                    group.append(dims[i])
+                    product *= dims[i]
+                    i += 1
+                else:
+                    d, s = old[k]
+                    k += 1
+                    if stride != d * s:
+                        return None
+                    size, stride = size * d, s
+            inner = stride
+            run = []
+            for d in reversed(group):
+                run.append(inner)
+                inner *= d
+            strides += reversed(run)
+        dense = iter(strides)
+        return replace(self, shape=shape, strides=tuple(0 if d == 1 else next(dense) for d in shape))
+
+    def array(self, memory: np.ndarray) -> np.ndarray:
+        """The window as an ndarray; `memory` is the buffer's flat array."""
+        size = memory.dtype.itemsize
+        strides = tuple(s * size for s in self.strides)
+        return np.ndarray(self.shape, memory.dtype, memory, self.offset * size, strides)
+
+
+def row_major(shape: Shape) -> tuple[int, ...]:
+    """The strides of a dense array in row-major order."""
+    strides, n = [], 1
+    for d in reversed(shape):
+        strides.append(n)
+        n *= d
+    return tuple(reversed(strides))
+
+
+def dense(buffer: Buffer, shape: Shape) -> View:
+    return View(buffer, shape, row_major(shape))
