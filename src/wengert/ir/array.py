@@ -7,6 +7,7 @@ a running transformation (a `Trace`); traces nest, and each has a level: the tra
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -119,11 +120,10 @@ class Trace:
 
     __slots__ = ("closed", "level")
     what = "a transformation"
-    _entered = 0
+    _levels = count(1)  # never gives a number twice, whatever threads ask
 
     def __init__(self) -> None:
-        Trace._entered += 1
-        self.level = Trace._entered
+        self.level = next(Trace._levels)
         self.closed = False
 
     def process(self, primitive: Any, args: tuple[Array, ...], params: dict[str, Any]) -> Any:
