@@ -57,7 +57,7 @@ def _record(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
         outputs = [as_array(o, "the result of an explained function") for o in tree.leaves(out)]
         return tape.finish(outputs, getattr(f, "__name__", type(f).__name__))
     finally:
-        tape.closed = True
+        tape.close()
 
 
 class GraphSummary:

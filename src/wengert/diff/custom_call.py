@@ -92,7 +92,8 @@ class CustomJvpCall(CustomCall):
             pushed = [t if t is not None and t.trace is tape else None for t in pushed]
             graph = tape.finish([t for t in pushed if t is not None])
         finally:
-            tape.closed = below.closed = True
+            tape.close()
+            below.close()
         return tuple(outs), StatedDerivative(graph, slots, len(values), [t is not None for t in pushed])
 
     def forward(self, values: Arrays, tangents: Optional, params: Params) -> Any:
@@ -112,7 +113,7 @@ class CustomJvpCall(CustomCall):
         except AbstractValueError:  # a rule that looks at numbers
             return dense(patterns, self.type(*types, **params))
         finally:
-            below.closed = True
+            below.close()
         return derivative.patterns(walk, patterns)
 
 

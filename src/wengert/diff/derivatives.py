@@ -65,7 +65,7 @@ def value_and_grad(
             changed = chosen.assigned()
             graph = tape.finish([value])
         finally:
-            tape.closed = True
+            tape.close()
         chosen.write_back([_below(c, tape) for c in changed])
         result = _below(value, tape)
         cotangents = pull(graph, [ones_like(result)], once=True)

@@ -171,7 +171,7 @@ class Point:
         try:
             linear = Linearized(tape.finish(run(*[tape.input(v) for v in chosen.values])))
         finally:
-            tape.closed = True
+            tape.close()
         self.treedef, self.aux, self.n_outs = found
         self.aux = tree.map(lambda a: _below(a, tape), self.aux)
         chosen.write_back(linear.outputs[self.n_outs :])

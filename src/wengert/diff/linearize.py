@@ -37,7 +37,7 @@ def linearize(function: Function, values: Sequence[Array]) -> Linearized:
     try:
         return Linearized(tape.finish(function(*[tape.input(v) for v in values])))
     finally:
-        tape.closed = True
+        tape.close()
 
 
 def forward(

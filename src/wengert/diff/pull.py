@@ -129,6 +129,7 @@ def transpose(
     outs = function(*[tape.input(below.input(t)) for t in types])
     live = [o for o in outs if o is not None]
     graph = tape.finish(live)
+    below.forget()
 
     def back(cotangents: Sequence[Array | None]) -> Cotangents:
         return pull(graph, [c for o, c in zip(outs, cotangents, strict=True) if o is not None])

@@ -36,9 +36,17 @@ class Recorder(Trace):
     def finish(self, outputs: Sequence[Array], name: str = "") -> Graph:
         """Close the recording and hand over the graph."""
         graph = Graph(self.inputs, self.nodes, outputs, self, self.size, name)
-        self.closed = True
-        self.nodes, self.inputs = [], []  # the trace must not keep what it recorded alive
+        self.close()
         return graph
+
+    def close(self) -> None:
+        """End the recording, finished or not."""
+        self.closed = True
+        self.forget()
+
+    def forget(self) -> None:
+        """Let go of what was recorded: it points back at the trace, and only the cycle collector would free the two."""
+        self.nodes, self.inputs = [], []
 
 
 class Staging(Recorder):
@@ -50,6 +58,10 @@ class Staging(Recorder):
     def __init__(self) -> None:
         super().__init__()
         self.captured: dict[int, tuple[Array, Var]] = {}
+
+    def forget(self) -> None:
+        super().forget()
+        self.captured = {}
 
     def input(self, type: ArrayType) -> Var:
         var = self._var(None, type)
@@ -148,12 +160,12 @@ def stage(
     try:
         args = [trace.input(t) for t in types]
         outputs = [trace.lift(o) for o in function(*args)]
+        trace.nodes, used = live_nodes(trace.nodes, outputs, trace)
+        captured = [(a, v) for a, v in trace.captured.values() if v.index in used]
+        trace.inputs = [v for _, v in captured] + args
+        return trace.finish(outputs, name), [a for a, _ in captured]
     finally:
-        trace.closed = True
-    trace.nodes, used = live_nodes(trace.nodes, outputs, trace)
-    captured = [(a, v) for a, v in trace.captured.values() if v.index in used]
-    trace.inputs = [v for _, v in captured] + args
-    return trace.finish(outputs, name), [a for a, _ in captured]
+        trace.close()
 
 
 def live_nodes(nodes: Sequence[Node], outputs: Sequence[Array], trace: Trace) -> tuple[list[Node], set[int]]:

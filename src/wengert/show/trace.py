@@ -102,7 +102,7 @@ def graph(f: Callable[..., Any], argnums: int | Sequence[int] | None = None) -> 
             arrays = [as_array(c, "an attribute assigned in a function") for c in changed]
             recorded = tape.finish(outputs, getattr(f, "__name__", type(f).__name__))
         finally:
-            tape.closed = True
+            tape.close()
         opened.write_back(where, [a.data if a.trace is tape else a for a in arrays])
         named = parameter_names(f, args, kwargs)
         inputs = []
