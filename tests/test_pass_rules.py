@@ -189,6 +189,24 @@ RULES: list[tuple[Any, Callable[..., Any], tuple[Any, ...], str]] = [
         ((6, 7, 3, 4), (6, 7, 4, 5)),
         "v0 = dot_general[batch=((1,0),(1,0)), contract=((3,),(2,))] a, b; return v0",
     ),
+    (
+        layout.fold_layout,
+        lambda x, y: wg.matmul(x, wg.broadcast_to(y, (6, 4, 5))),
+        ((6, 3, 4), (4, 5)),
+        "v0 = dot_general[batch=((),()), contract=((2,),(0,))] a, b; return v0",
+    ),
+    (
+        layout.fold_layout,
+        lambda x, y: wg.matmul(x, wg.broadcast_to(y, (2, 6, 4, 5))),
+        ((2, 6, 3, 4), (2, 1, 4, 5)),
+        "v0 = reshape[shape=(2,4,5)] b; v1 = dot_general[batch=((0,),(0,)), contract=((3,),(1,))] a, v0; return v1",
+    ),
+    (
+        layout.fold_layout,
+        lambda x, y: wg.sum(wg.matmul(x, y), axis=(0, 1)),
+        ((6, 3, 4), (6, 4, 5)),
+        "v0 = dot_general[batch=((),()), contract=((0,2),(0,1))] a, b; v1 = sum[axes=(0,)] v0; return v1",
+    ),
     # common subexpressions
     (
         cse.share_steps,

@@ -1,8 +1,8 @@
 """Algebra: identities of arithmetic that hold for every input, NaN, infinities and -0 included.
 
-`x + 0` is not `x` for x = -0, and `0·x` is not 0 for x = inf, so these go only where `facts` knows more of x. Two
-freedoms are taken: the order of a sum is ours, so the sign of a sum that is zero is too; and a product with a zero
-(co)tangent (`scale`, `guarded_multiply`) is +0.
+`x + 0` is not `x` for x = -0, and `0·x` is not 0 for x = inf, so these go only where `facts` knows more of x. Three
+freedoms are taken with the sign of a zero: that of a sum (`sum`, a product of matrices), whose order is ours; that of a
+product with a zero (co)tangent (`scale`, `guarded_multiply`), which is +0; that of padded parts when added up.
 """
 
 from __future__ import annotations

@@ -59,13 +59,14 @@ def stretch_late(r: Rewriter, p: Primitive, args: Sequence[Array], params: Param
 
 def _unstretched(r: Rewriter, a: Array) -> Array:
     if a.trace is None:
-        if a.ndim == 0:
-            return a
         one = splat(r, a)
         return a if one is None else one
-    if (node := r.made_by(a, broadcast_to_p)) is not None:
-        return _unstretched(r, node.inputs[0]) if node.inputs[0].trace is not None else node.inputs[0]
-    if (node := r.made_by(a, reshape_p)) is not None and leading_ones(a.shape) == node.inputs[0].shape:
+    node = r.makers.get(a.index) if a.trace is r else None  # type: ignore[attr-defined]
+    if node is None:
+        return a
+    if node.primitive is broadcast_to_p:
+        return _unstretched(r, node.inputs[0])
+    if node.primitive is reshape_p and leading_ones(a.shape) == node.inputs[0].shape:
         return node.inputs[0]
     return a
 

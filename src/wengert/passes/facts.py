@@ -23,15 +23,16 @@ _MOVES = (reshape_p, permute_p, broadcast_to_p, slice_p)
 def splat(r: Rewriter, a: Array) -> Array | None:
     """The single number that all elements of `a` are, as a constant of shape ()."""
     if a.trace is None:
-        if a.ndim == 0:
+        if not a.data.shape:
             return a
         key = ("splat", id(a))
         if key not in r.facts:
             r.facts[key] = (_uniform(a), a)  # the array is kept alive with its id
         return r.facts[key][0]
-    if (node := r.made_by(a, broadcast_to_p)) is not None and node.inputs[0].trace is None:
-        return splat(r, node.inputs[0])
-    return None
+    node = r.makers.get(a.index) if a.trace is r else None  # type: ignore[attr-defined]
+    if node is None or node.primitive is not broadcast_to_p or node.inputs[0].trace is not None:
+        return None
+    return splat(r, node.inputs[0])
 
 
 def _uniform(a: Array) -> Array | None:

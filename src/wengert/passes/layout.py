@@ -1,4 +1,7 @@
-"""Layout: permutations around a product become the product's own axes, which may stand anywhere."""
+"""Layout: permutations around a product become the product's own axes, which may stand anywhere.
+
+So do sums over its batch, and copies along it: the first are contracted, the second are no batch of that operand.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from wengert.ir.array import Array
 from wengert.ir.graph import Graph
 from wengert.ir.primitive import Params, Primitive
 from wengert.ops.contract import dot_general_p
-from wengert.ops.shape import permute_p
+from wengert.ops.reduce import sum_p
+from wengert.ops.shape import broadcast_to_p, permute_p, reshape
 from wengert.passes.rewrite import Rewriter, rewrite
 
 
@@ -63,4 +67,48 @@ def _result(r: Rewriter, p: Primitive, args: Sequence[Array], params: Params) ->
     return dot_general_p.bind(y, x, batch=batch[::-1], contract=contract[::-1])
 
 
-RULES = {dot_general_p: (_operand, _pairs_in_order), permute_p: (_result,)}
+def _copied_operand(r: Rewriter, p: Primitive, args: Sequence[Array], params: Params) -> Array | None:
+    """A second operand that is the same all along the batch has no batch: for the first it is a free axis."""
+    (bx, by), (cx, cy) = params["batch"], params["contract"]
+    x, y = args
+    node = r.made_by(y, broadcast_to_p)
+    if node is None:
+        return None
+    (v,) = node.inputs
+    before = (1,) * (y.ndim - v.ndim) + v.shape
+    gone = [k for k, a in enumerate(by) if before[a] == 1 != y.shape[a]]
+    lead = len(by) - len(gone)
+    if not gone or gone[0] != lead:
+        return None
+    # the axes come out behind the batch with the free ones, in the order that they have in x: it must be the same
+    behind = [*bx[lead:], *(a for a in range(x.ndim) if a not in (*bx, *cx))]
+    if behind != sorted(behind):
+        return None
+    kept = [a for a in range(y.ndim) if a not in by[lead:]]
+    small = r.stretch(reshape(v, tuple(before[a] for a in kept)), tuple(y.shape[a] for a in kept))
+    batch = (bx[:lead], tuple(kept.index(a) for a in by[:lead]))
+    return p.bind(x, small, batch=batch, contract=(cx, tuple(kept.index(a) for a in cy)))
+
+
+def _sum_of_batch(r: Rewriter, p: Primitive, args: Sequence[Array], params: Params) -> Array | None:
+    """A sum over the batch of a product is a contraction: the order of a sum is free."""
+    node = r.made_by(args[0], dot_general_p)
+    if node is None or not r.used_once(args[0]):
+        return None
+    (bx, by), (cx, cy), axes = node.params["batch"], node.params["contract"], params["axes"]
+    summed = [k for k in axes if k < len(bx)]
+    if not summed:
+        return None
+    left = [k for k in range(len(bx)) if k not in summed]
+    batch = (tuple(bx[k] for k in left), tuple(by[k] for k in left))
+    contract = ((*(bx[k] for k in summed), *cx), (*(by[k] for k in summed), *cy))
+    out = dot_general_p.bind(*node.inputs, batch=batch, contract=contract)
+    rest = tuple(k - len(summed) for k in axes if k not in summed)
+    return p.bind(out, axes=rest) if rest else out
+
+
+RULES = {
+    dot_general_p: (_operand, _copied_operand, _pairs_in_order),
+    permute_p: (_result,),
+    sum_p: (_sum_of_batch,),
+}

@@ -70,7 +70,7 @@ def _made_here(
     stacked = {v.index: first.inputs[fc + fk + k] for k, v in enumerate(source.inputs[fc + fk :])}
     for k in range(fk, len(first.outputs)):
         o, a = first.outputs[k], source.outputs[k]
-        if k != at and a.trace is source.trace and (r.uses.get(o.index, 0) > 0 or any(o is x for x in args)):
+        if k != at and a.trace is source.trace and r.uses.get(o.index, 0) > 0:
             stacked[a.index] = o  # it will be stored in any case
     fixed = {v.index: first.inputs[k] for k, v in enumerate(source.inputs[:fc])}
     steps = recipe(source, wanted, set(stacked) | set(fixed))
