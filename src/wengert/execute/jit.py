@@ -11,7 +11,7 @@ import numpy as np
 
 from wengert import tree
 from wengert.control.call import Run, call_p
-from wengert.errors import ArgumentError
+from wengert.errors import ArgumentError, UnsupportedError
 from wengert.ir.array import Array, WeakArray
 from wengert.ir.graph import Graph
 from wengert.ir.primitive import watchers
@@ -77,13 +77,27 @@ def plain_key(args: Sequence[Any]) -> Any:
 
 
 class Lowered:
-    """What `jit` made of a function for arguments of certain types."""
+    """What `jit` made of a function for arguments of certain types, stage by stage.
 
-    def __init__(self, program: Program):
+    `.graph` is the staged graph. With `executor="native"`, `.loops` is the program as fused loops and products, `.llvm` the
+    LLVM code and `.assembly` the machine's; all print.
+    """
+
+    def __init__(self, program: Program, executor: Any):
         self.graph = program.graph
+        self._executor = executor
 
     def __repr__(self) -> str:
         return str(self.graph)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("loops", "llvm", "assembly"):
+            raise AttributeError(f"a lowered function has .graph, .loops, .llvm and .assembly, but no {name!r}")
+        if not hasattr(self._executor, "stage_text"):
+            raise UnsupportedError(
+                f'.{name}: the {self._executor.name} executor makes no such stage; use jit(f, executor="native")'
+            )
+        return self._executor.stage_text(self.graph, name)
 
 
 class Jitted:
@@ -92,7 +106,8 @@ class Jitted:
     def __init__(self, f: Callable[..., Any], executor: str | None):
         functools.update_wrapper(self, f)
         self._f = f
-        self._run = importlib.import_module(EXECUTORS[executor or DEFAULT]).run
+        self._executor = importlib.import_module(EXECUTORS[executor or DEFAULT])
+        self._run = self._executor.run
         self._programs: dict[Any, Program] = {}
         self._plain: dict[Any, Plain] = {}
 
@@ -117,9 +132,9 @@ class Jitted:
         return self if instance is None else functools.partial(self, instance)
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
-        """The program for arguments like these, to look at: `.graph`."""
+        """The program for arguments like these, to look at: `.graph`, and natively `.loops`, `.llvm`, `.assembly`."""
         opened = tree.Opened((args, kwargs))
-        return Lowered(self._program(opened, [as_array(v) for v in opened.leaves]))
+        return Lowered(self._program(opened, [as_array(v) for v in opened.leaves]), self._executor)
 
     def _program(self, opened: tree.Opened, leaves: Sequence[Array]) -> Program:
         key = (opened.treedef, tuple([v.type for v in leaves]))

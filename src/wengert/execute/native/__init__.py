@@ -13,6 +13,7 @@ from typing import Any
 from wengert.execute.native import control as control  # teaches `lower` the loops and branches
 from wengert.execute.native.program import Compiled
 from wengert.execute.native.target import host_target
+from wengert.execute.native.text import program_text
 from wengert.ir.graph import Graph
 from wengert.passes.pipeline import simplify
 
@@ -29,3 +30,11 @@ def compiled(graph: Graph) -> Compiled:
 def run(graph: Graph, values: Sequence[Any]) -> list[Any]:
     """Run `graph` on ndarrays."""
     return compiled(graph)(values)
+
+
+def stage_text(graph: Graph, stage: str) -> str:
+    """A stage of the compilation of `graph` as text: "loops", "llvm" or "assembly"."""
+    made = compiled(graph)
+    if stage == "loops":
+        return program_text(made.program)
+    return made.text if stage == "llvm" else made.assembly()

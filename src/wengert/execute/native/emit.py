@@ -59,7 +59,8 @@ class Body:
         self.keep: list[Any] = []  # ids in memo stay valid while what they name lives
 
     def key(self, e: Expr, index: Sequence[Any]) -> Any:
-        return id(e), tuple(i if i is LANE else id(i) for i in index)
+        # along an axis of one element every index is the same
+        return id(e), tuple(0 if d == 1 else i if i is LANE else id(i) for d, i in zip(e.shape, index, strict=True))
 
     def set(self, e: Expr, index: Sequence[Any], value: ir.Value) -> None:
         self.keep.append(index)
@@ -257,7 +258,8 @@ def store_roots(body: Body, roots: Sequence[Root], index: list[Any]) -> None:
     for root in roots:
         value = body.at(root.expr, index)
         body.set(root.loaded, index, value)
-        body.store(value, root.target, index)
+        if root.stored:
+            body.store(value, root.target, index)
 
 
 def emit_nest(f: Function, nest: Nest) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
-from wengert.execute.native.statements import Branch, Evaluate, Expr, Loop, Product, Program, Reduction, Statement
+from wengert.execute.native.statements import Branch, Evaluate, Expr, Loop, Nest, Product, Program, Reduction, Statement
 from wengert.execute.native.views import Buffer
 
 ALIGNMENT = 64
@@ -17,8 +17,8 @@ def inner_statements(statement: Loop | Branch) -> list[Statement]:
     return [s for body in statement.bodies for s in body]
 
 
-def windows_read(statement: Statement) -> Iterator[Buffer]:
-    """The buffers a statement reads."""
+def windows_read(statement: Statement, registers: Collection[int] = ()) -> Iterator[Buffer]:
+    """The buffers a statement reads, leaving out expressions (by id) that it has in registers."""
     if isinstance(statement, Evaluate):
         yield from (v.buffer for v in statement.inputs)
         return
@@ -39,7 +39,7 @@ def windows_read(statement: Statement) -> Iterator[Buffer]:
         if id(e) in seen:
             continue
         seen.add(id(e))
-        if e.view is not None:
+        if e.view is not None and id(e) not in registers:
             yield e.view.buffer
         left.extend(e.args)
 
@@ -53,9 +53,30 @@ def windows_written(statement: Statement) -> Iterator[Buffer]:
     elif isinstance(statement, Reduction):
         yield statement.target.buffer
     else:
-        yield from (r.target.buffer for r in statement.roots)
+        yield from (r.target.buffer for r in statement.roots if r.stored)
         if isinstance(statement, Product) and statement.scratch is not None:
             yield statement.scratch.buffer
+
+
+def drop_unread(program: Program) -> None:
+    """Values that only their own statement reads, element by element, stay in registers."""
+    everything = list(_flat(program.statements))
+    readers: dict[int, set[int]] = {}  # buffer -> the statements that read it from memory
+    for statement in everything:
+        inside = {id(r.loaded) for r in getattr(statement, "roots", ())}
+        for buffer in windows_read(statement, inside):
+            readers.setdefault(id(buffer), set()).add(id(statement))
+    for statement in everything:
+        if isinstance(statement, (Nest, Product)):
+            for r in statement.roots:
+                r.stored = r.target.buffer.kind != "work" or bool(readers.get(id(r.target.buffer)))
+
+
+def _flat(statements: list[Statement]) -> Iterator[Statement]:
+    for s in statements:
+        yield s
+        if isinstance(s, (Loop, Branch)):
+            yield from _flat(inner_statements(s))
 
 
 def plan(program: Program) -> int:

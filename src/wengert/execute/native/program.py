@@ -15,7 +15,7 @@ from wengert.errors import UnsupportedError
 from wengert.execute.native import products
 from wengert.execute.native.emit import I8, I64, Function, Windows, emit_nest, emit_reduction, memory_type
 from wengert.execute.native.lower import lower
-from wengert.execute.native.plan import plan
+from wengert.execute.native.plan import drop_unread, plan
 from wengert.execute.native.statements import (
     Branch,
     Evaluate,
@@ -50,7 +50,9 @@ class Compiled:
     """A graph as machine code. Between its compiled segments NumPy evaluates what has no code."""
 
     def __init__(self, graph: Graph, target: Target):
+        self.target = target
         self.program = lower(graph, target)
+        drop_unread(self.program)
         self.workspace_bytes = plan(self.program)
         self.outputs = [(o.shape, o.dtype) for o in graph.outputs]
         self.inputs = [(v.shape, v.dtype) for v in graph.inputs]
@@ -195,6 +197,11 @@ class Compiled:
         self.work_address = self.work.ctypes.data
         self.input_strides = [tuple(s * dtype.itemsize for s in row_major(shape)) for shape, dtype in self.inputs]
 
+    def assembly(self) -> str:
+        """The machine code as text; made anew, since only its bytes were kept."""
+        machine = self.target.target_machine()
+        return machine.emit_assembly(llvm.parse_assembly(self.text))
+
     # Running
 
     def __call__(self, values: Sequence[Any]) -> list[np.ndarray]:
@@ -282,7 +289,7 @@ def _signature(statement: Kernel, windows: Windows) -> Any:
             head = (*head, _target(statement.scratch, windows))
     roots = []
     for r in statement.roots:
-        roots.append((r.expr.key(windows, known), _target(r.target, windows)))
+        roots.append((r.expr.key(windows, known), _target(r.target, windows) if r.stored else None))
         known[id(r.loaded)] = known.get(id(r.expr), -2)
     return type(statement).__name__, statement.shape, head, tuple(roots)
 

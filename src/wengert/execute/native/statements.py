@@ -68,6 +68,7 @@ class Root:
     expr: Expr
     target: View
     loaded: Expr  # how others read it
+    stored: bool = True  # False where only later roots of the same statement read it, from registers
 
 
 @dataclass(eq=False)

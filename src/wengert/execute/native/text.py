@@ -1,0 +1,94 @@
+"""Statements as text, for a person who wants to see what became of a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from wengert.execute.native.statements import (
+    Branch,
+    Evaluate,
+    Expr,
+    Loop,
+    Nest,
+    Product,
+    Program,
+    Reduction,
+    Root,
+    Statement,
+)
+from wengert.execute.native.views import View
+
+
+def program_text(program: Program) -> str:
+    """One statement a line, expressions in place, the results last."""
+    printer = Printer()
+    lines = [line for s in program.statements for line in printer.statement(s, "")]
+    return "\n".join([*lines, f"return {', '.join(printer.window(v) for v in program.results)}"])
+
+
+class Printer:
+    """Names buffers in the order met: `input0`, `constant0`, `output0`, and `t0`, `t1`, … in the workspace."""
+
+    def __init__(self) -> None:
+        self.names: dict[int, str] = {}
+        self.loops: dict[int, str] = {}
+
+    def window(self, view: View) -> str:
+        buffer = view.buffer
+        if buffer.kind in ("input", "constant", "output"):
+            name = f"{buffer.kind}{buffer.index}"
+        else:
+            name = self.names.setdefault(id(buffer), f"t{len(self.names)}")
+        moving = "".join(f"[{self.loops.setdefault(id(c), f'i{len(self.loops)}')}·{s}]" for c, s in view.steps)
+        if view.contiguous and view.offset == 0:
+            return name + moving
+        start = f"+{view.offset}" if view.offset else ""
+        return f"{name}{start}{moving}⟨{','.join(map(str, view.strides))}⟩"
+
+    def expression(self, e: Expr) -> str:
+        if e.view is not None:
+            return self.window(e.view)
+        if e.op == "number":
+            return format(e.params, "g") if isinstance(e.params, float) else str(e.params)
+        if e.op in ("copy", "broadcast", "squeeze"):
+            return self.expression(e.args[0])
+        if e.op == "product":
+            return "Σ"
+        return f"{e.op}({', '.join(self.expression(a) for a in e.args)})"
+
+    def roots(self, roots: list[Root], indent: str) -> Iterator[str]:
+        for r in roots:
+            name = self.window(r.target) + ("" if r.stored else " (in registers)")
+            yield f"{indent}  {name} = {self.expression(r.expr)}"
+
+    def statement(self, s: Statement, indent: str) -> Iterator[str]:
+        if isinstance(s, Nest):
+            yield f"{indent}for {list(s.shape)}:"
+            yield from self.roots(s.roots, indent)
+        elif isinstance(s, Reduction):
+            target = self.window(s.target)
+            yield f"{indent}{target} = {s.op} over axes {s.axes} of {list(s.expr.shape)}: {self.expression(s.expr)}"
+        elif isinstance(s, Product):
+            sizes = f"{'×'.join(map(str, s.shape))}, depth {s.x.shape[-1]}"
+            yield f"{indent}product {sizes}: Σ = {self.window(s.x)} @ {self.window(s.y)}, then"
+            yield from self.roots(s.roots, indent)
+        elif isinstance(s, Loop):
+            name = self.loops.setdefault(id(s.counter), f"i{len(self.loops)}")
+            if s.turns is None:
+                yield f"{indent}while:"
+                for inner in s.test:
+                    yield from self.statement(inner, indent + "  ")
+                assert s.test_value is not None
+                yield f"{indent}  stop unless {self.window(s.test_value)}"
+            else:
+                yield f"{indent}for {name} in {s.turns} turns{', last first' if s.reverse else ''}:"
+            for inner in s.body:
+                yield from self.statement(inner, indent + "  ")
+        elif isinstance(s, Branch):
+            for k, body in enumerate(s.bodies):
+                yield f"{indent}if {self.window(s.index)} is {k}:"
+                for inner in body:
+                    yield from self.statement(inner, indent + "  ")
+        elif isinstance(s, Evaluate):
+            outs, ins = (", ".join(map(self.window, views)) for views in (s.outputs, s.inputs))
+            yield f"{indent}{outs} = NumPy: {s.node.primitive.name}({ins})"
