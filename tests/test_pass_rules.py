@@ -26,6 +26,11 @@ SINGLE = [constants.fold_constants, algebra.simplify_algebra, moves.simplify_mov
 SINGLE += [dead.remove_dead, hoist.hoist_invariants, products.hoist_products, remake.remake_cheap]
 
 
+def padded(x: Any, y: Any, z: Any) -> Any:
+    zero = Array(np.float64(0))
+    return z + pad_p.bind(x, zero, padding=((0, 2, 0),)) + pad_p.bind(y, zero, padding=((3, 0, 0),))
+
+
 A, B2 = (3, 4), ((3, 4), BOOL)
 
 # One line a rule: the pass, the program, the types of its inputs, and what is left.
@@ -169,6 +174,24 @@ RULES: list[tuple[Any, Callable[..., Any], tuple[Any, ...], str]] = [
         lambda x: wg.sum(-x, axis=0),
         (A,),
         "v0 = sum[axes=(0,)] a; v1 = negative v0; return v1",
+    ),
+    (
+        moves.simplify_moves,
+        lambda x: wg.exp(wg.reshape(x, (4, 3)) * 2.0) + wg.reshape(x, (4, 3)),
+        (A,),
+        "v0 = multiply a, 2; v1 = exp v0; v2 = add v1, a; v3 = reshape[shape=(4,3)] v2; return v3",
+    ),
+    (
+        moves.simplify_moves,
+        lambda x: pad_p.bind(x, Array(np.float64(7)), padding=((-1, 2, 0), (0, 0, 0))),
+        (A,),
+        "v0 = slice[start=(1,0), stop=(3,4), step=(1,1)] a; v1 = pad[padding=((0,2,0),(0,0,0))] v0, 7; return v1",
+    ),
+    (
+        moves.simplify_moves,
+        padded,
+        ((3,), (2,), (5,)),
+        "v0 = concat[axis=0] a, b; v1 = add c, v0; return v1",
     ),
     # layout
     (

@@ -35,6 +35,7 @@ from wengert.ops.arithmetic import (
 )
 from wengert.ops.compare import equal, logical_and, logical_not, logical_or, not_equal, select
 from wengert.ops.elementwise import convert_p
+from wengert.ops.shape import reshape, reshape_p
 from wengert.passes.facts import is_a_sum, is_finite, is_zero, never_minus_zero, never_negative, value
 from wengert.passes.rewrite import Rewriter, rewrite
 
@@ -56,9 +57,12 @@ def _zero(r: Rewriter, args: Args) -> Array:
 
 
 def _negated(r: Rewriter, a: Array) -> Array | None:
-    """y where `a` is -y."""
-    node = r.made_by(a, negative)
-    return None if node is None else node.inputs[0]
+    """y where `a` is -y, also with a reshape after the sign."""
+    if (node := r.made_by(a, negative)) is not None:
+        return node.inputs[0]
+    if (outer := r.made_by(a, reshape_p)) is not None and (node := r.made_by(outer.inputs[0], negative)) is not None:
+        return reshape(node.inputs[0], a.shape)
+    return None
 
 
 def _each(args: Args) -> Sequence[tuple[Array, Array]]:

@@ -12,6 +12,7 @@ from wengert.ir.array import Array
 from wengert.ir.graph import Graph
 from wengert.ir.primitive import Params, Primitive
 from wengert.ops.arithmetic import add, multiply, negative
+from wengert.ops.elementwise import Elementwise
 from wengert.ops.reduce import max_p, min_p, sum_p
 from wengert.ops.shape import broadcast_to_p, concat_p, flip_p, pad_p, permute, permute_p, reshape, reshape_p, slice_p
 from wengert.passes.constants import leading_ones
@@ -94,6 +95,13 @@ def _pad(r: Rewriter, p: Primitive, args: Args, params: Params) -> Array | None:
         return x
     if 0 in x.shape or _same_number(r, x, fill):
         return r.stretch(fill, p.type(x.type, fill.type, **params).shape)
+    padding = params["padding"]
+    if any(low < 0 or high < 0 for low, high, _ in padding) and not any(inner for _, _, inner in padding):
+        start = tuple(min(max(0, -low), d) for (low, _, _), d in zip(padding, x.shape, strict=True))
+        stop = tuple(max(d - max(0, -high), s) for (_, high, _), d, s in zip(padding, x.shape, start, strict=True))
+        if all(s < e for s, e in zip(start, stop, strict=True)):  # what is cut off, and then what is put on
+            inside = slice_p.bind(x, start=start, stop=stop, step=(1,) * x.ndim)
+            return p.bind(inside, fill, padding=tuple((max(0, low), max(0, high), 0) for low, high, _ in padding))
     return None
 
 
@@ -104,13 +112,25 @@ def _same_number(r: Rewriter, x: Array, y: Array) -> bool:
 
 def _add_of_pads(r: Rewriter, p: Primitive, args: Args, params: Params) -> Array | None:
     """Parts side by side, each padded with zeros, then added, as slices are differentiated: one after the other."""
-    nodes = [r.made_by(a, pad_p) for a in args]
-    if nodes[0] is None or nodes[1] is None or args[0].shape != args[1].shape:
+    for one, other in (args, args[::-1]):
+        if (whole := _side_by_side(r, one, other)) is not None:
+            return whole
+        node = r.made_by(one, add)  # (x + one part) + another
+        if node is not None and r.used_once(one) and r.made_by(other, pad_p) is not None:
+            for x, part in (node.inputs, node.inputs[::-1]):
+                if x.shape == other.shape and (whole := _side_by_side(r, part, other)) is not None:
+                    return p.bind(x, whole)
+    return None
+
+
+def _side_by_side(r: Rewriter, one: Array, other: Array) -> Array | None:
+    a, b = r.made_by(one, pad_p), r.made_by(other, pad_p)
+    if a is None or b is None or one.shape != other.shape:
         return None
-    if any(not is_zero(value(r, n.inputs[1])) or np.signbit(value(r, n.inputs[1])) for n in nodes if n is not None):
+    if any(not is_zero(v) or np.signbit(v) for v in (value(r, n.inputs[1]) for n in (a, b))):
         return None
-    (x, fill), (y, _) = nodes[0].inputs, nodes[1].inputs
-    first, second = nodes[0].params["padding"], nodes[1].params["padding"]
+    (x, fill), (y, _) = a.inputs, b.inputs
+    first, second = a.params["padding"], b.params["padding"]
     axes = [k for k, (a, b) in enumerate(zip(first, second, strict=True)) if a != b]
     if len(axes) != 1 or any(low < 0 or high < 0 or inner for low, high, inner in (*first, *second)):
         return None
@@ -181,8 +201,24 @@ def _largest(dtype: np.dtype) -> float:
     return 2.0 ** (np.finfo(dtype).nmant + 1)
 
 
+def _reshape_late(r: Rewriter, p: Primitive, args: Args, params: Params) -> Array | None:
+    """A reshape goes behind an elementwise step, nearer to its reader and away from the step's maker."""
+    nodes = [r.made_by(a, reshape_p) for a in args]
+    sources = [
+        a if not a.shape and a.trace is None else n.inputs[0] if n else None for a, n in zip(args, nodes, strict=True)
+    ]
+    shapes = {
+        (a.shape, s.shape) for a, s, n in zip(args, sources, nodes, strict=True) if n is not None and s is not None
+    }
+    if len(shapes) != 1 or any(s is None for s in sources):
+        return None
+    ((shape, _),) = shapes
+    return reshape(p.bind(*(s for s in sources if s is not None), **params), shape)
+
+
 RULES = {
     add: (_add_of_pads,),
+    Elementwise: (_reshape_late,),
     reshape_p: (_of_one_number, _reshape),
     permute_p: (_of_one_number, _permute),
     broadcast_to_p: (_broadcast_to,),
