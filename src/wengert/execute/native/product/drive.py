@@ -176,15 +176,10 @@ class Drive:
         a, b = code.at(block.a, code.mul(start, spec.a[2])), code.at(block.b, code.mul(start, spec.b[1]))
         if plan.pack_b:
             for panel in code.loop(*block.panels):
-                source = code.at(b, code.mul(self.column(panel), spec.b[2]))
-                self.pack(source, *spec.b[1:], self.packed(block, panel), plan.width, self.width, last)
+                self.pack(block, b, panel, last)
         for tile in code.loop(*block.tiles):
             i = code.least(code.mul(tile, plan.rows), spec.m - plan.rows)
-            a_tile, a_strides = code.at(a, code.mul(i, spec.a[1])), spec.a[1:]
-            if plan.pack_a:
-                packed, width = code.at(self.scratch, self.layout.a), round_up(plan.rows, self.machine.lanes)
-                self.pack(a_tile, spec.a[2], spec.a[1], packed, plan.rows, width, last)
-                a_tile, a_strides = packed, (1, width)
+            a_tile = code.at(a, code.mul(i, spec.a[1]))
             for panel in code.loop(*block.panels):
                 pieces, b_stride = self.machine.pieces(plan.width), spec.b[1]
                 if plan.pack_b:
@@ -200,7 +195,7 @@ class Drive:
                     sums = code.at(self.scratch, code.add(place, self.layout.sums))
                 k = code.least(plan.depth, code.add(spec.k, code.mul(start, -1)))
                 function = tile_function(
-                    self.module, self.machine, plan.rows, pieces, a_strides, b_stride, depth, self.chunks > 1
+                    self.module, self.machine, plan.rows, pieces, spec.a[1:], b_stride, depth, self.chunks > 1
                 )
                 code.b.call(function, [a_tile, b_panel, sums, value(k)])
                 if last is True:
@@ -227,24 +222,17 @@ class Drive:
         place = self.code.mul(self.inside(panel, block.panels), size)
         return self.code.at(self.scratch, self.code.add(place, self.layout.b))
 
-    def pack(
-        self,
-        source: ir.Value,
-        along: int,
-        across: int,
-        target: ir.Value,
-        count: int,
-        width: int,
-        last: ir.Value | bool,
-    ) -> None:
-        rest = self.spec.k - (self.chunks - 1) * self.plan.depth
+    def pack(self, block: Block, b: ir.Value, panel: Index, last: ir.Value | bool) -> None:
+        code, plan, (_, along, across) = self.code, self.plan, self.spec.b
+        source = code.at(b, code.mul(self.column(panel), across))
+        rest = self.spec.k - (self.chunks - 1) * plan.depth
 
         def emit(is_last: bool) -> None:
-            k = rest if is_last else self.plan.depth
-            function = pack_function(self.module, self.machine, along, across, k, count, width)
-            self.code.b.call(function, [source, target])
+            k = rest if is_last else plan.depth
+            function = pack_function(self.module, self.machine, along, across, k, plan.width, self.width)
+            code.b.call(function, [source, self.packed(block, panel)])
 
-        self.either(last if rest != self.plan.depth else True, emit)
+        self.either(last if rest != plan.depth else True, emit)
 
     def finish(self, block: Block, tile: Index, panel: Index, sums: ir.Value) -> None:
         """The epilogue on what is new in a tile."""

@@ -15,7 +15,8 @@ from wengert.execute.native.product.code import Machine
 from wengert.execute.native.product.spec import ProductSpec, Target
 
 UNIT_FLOPS = 1_000_000  # a unit should be worth handing to a thread: some 5 µs
-ROWS_OF_SUMS = 256  # of a block whose sums are kept between chunks
+MANY = 20  # tiles that read the same panel
+ROWS_OF_SUMS = 1024  # of a block whose sums are kept between chunks
 DOT_ROWS = 6  # up to so many rows, packing Bᵀ costs more than multiplying vectors along k
 
 
@@ -34,7 +35,9 @@ class Plan:
     width: int  # columns of a panel, whole vectors unless there is only one panel
     panels: int
     depth: int  # k of a chunk
-    pack_a: bool
+    pack_a: (
+        bool  # only a row for dots: a tile reads each of A's numbers for a whole panel, so they may come from anywhere
+    )
     pack_b: bool
     tiles_per_unit: int
     panels_per_unit: int
@@ -57,16 +60,19 @@ class Plan:
 class Layout:
     """Where things lie in the scratch memory of one call, in elements."""
 
-    a: int  # the packed tile of A
+    a: int  # the packed row of A
     b: int  # the packed block of B
     sums: int  # the sums of a block, between chunks
     total: int
 
 
 def row_limit(machine: Machine, vectors: int) -> int:
-    """Rows that fit the registers: sums, a row of B, an element of A, and a product where there is no multiply-add."""
+    """Rows that fit the registers: sums, a row of B, an element of A, and a product where there is no multiply-add.
+
+    A single row uses each vector of B once, straight from memory.
+    """
     spare = 1 if machine.fma else 2
-    return min(16, (machine.registers - spare - vectors) // vectors)
+    return max(2 * vectors <= machine.registers, min(16, (machine.registers - spare - vectors) // vectors))
 
 
 def cycles(rows: int, vectors: int, k: int, machine: Machine) -> float:
@@ -76,13 +82,15 @@ def cycles(rows: int, vectors: int, k: int, machine: Machine) -> float:
     tile; the tile's own cost, shared by the steps.
     """
     far = k * vectors * machine.vector_bytes > machine.near
-    return max(rows * vectors, rows + vectors, 8) / 2 + vectors * far / 4 + (12 + 0.5 * rows * vectors) / max(k, 1)
+    return (
+        max(rows * vectors, 1.1 * (rows + vectors), 8) / 2 + vectors * far / 4 + (12 + 0.5 * rows * vectors) / max(k, 1)
+    )
 
 
 def choose_tile(m: int, n: int, k: int, machine: Machine) -> tuple[int, int]:
     """Rows and vectors of a tile, with the least estimated time; of equals the larger tile."""
     best = (float("inf"), 0, 1, 1)
-    for vectors in range(1, min(8, -(-n // machine.lanes)) + 1):
+    for vectors in range(1, min(machine.registers // 2, -(-n // machine.lanes)) + 1):
         for rows in range(1, min(m, row_limit(machine, vectors)) + 1):
             count = -(-m // rows) * -(-n // (vectors * machine.lanes))
             best = min(best, (count * cycles(rows, vectors, k, machine), -rows * vectors, rows, vectors))
@@ -98,8 +106,7 @@ def make_plan(spec: ProductSpec, target: Target) -> Plan:
     if transposed:
         spec = spec.transposed()
     m, n, k = spec.m, spec.n, spec.k
-    _, ai, ak = spec.a
-    _, bk, bj = spec.b
+    ak, (_, bk, bj) = spec.a[2], spec.b
     if bj != 1 and bk == 1 and m <= DOT_ROWS and k >= lanes:
         panels = -(-n // lanes)
         per_unit = max(1, min(panels, UNIT_FLOPS // (2 * m * lanes * k)))
@@ -108,31 +115,25 @@ def make_plan(spec: ProductSpec, target: Target) -> Plan:
     rows, vectors = choose_tile(m, n, k, machine)
     width = min(n, vectors * lanes)
     tiles, panels = -(-m // rows), -(-n // width)
-    # a panel whose rows lie far apart and that is read again and again would miss pages and cache sets
-    pack_b = k > 0 and (bj != 1 or (tiles >= 6 and k * bk * size > machine.block and bk > 2 * width))
-    # a block of columns: enough work for a thread, and several panels where A is too large to be read once for each
+    # a panel whose rows lie far apart and that is read again and again misses pages and cache sets
+    pack_b = k > 0 and (bj != 1 or (tiles >= MANY and bk > 2 * width and k * bk * size > machine.block))
+    # a block of columns: enough work for a thread, and two panels where A comes from afar for each block
     panel_flops = 2 * m * width * max(k, 1)
-    large_a = m * k * size > machine.block and tiles > 1
+    far = tiles > 1 and m * k * size > machine.block
     per_unit = 1
-    while per_unit < min(8, panels) and (per_unit * panel_flops < UNIT_FLOPS or large_a):
+    while per_unit < panels and per_unit * panel_flops < UNIT_FLOPS:
         per_unit *= 2
-    per_unit = min(per_unit, panels)
-    chunks = max(1, -(-k * per_unit * width * size // machine.block)) if tiles > 1 else 1
-    depth = k if chunks == 1 else round_up(-(-k // chunks), lanes)
-    pack_a = k > 0 and per_unit >= 4 and tiles > 1 and (ai * size % 4096 == 0 or large_a)
-    # a block of rows: all, unless that leaves too little to share out or the sums between chunks become large
+    per_unit = min(max(per_unit, 1 + far), panels)
+    chunks = -(-k * width * size // (machine.block // 2)) if tiles > 1 else 1
+    depth = round_up(-(-k // chunks), lanes) if chunks > 1 else k
+    # a block of rows: all, unless that leaves too little to share out, or the sums between chunks become large
     per_rows = tiles
     least = 128 if pack_b else 1
-    while (
-        per_rows > 1
-        and per_rows * rows >= 2 * least
-        and (
-            (panels == per_unit and per_rows * rows * n * k > UNIT_FLOPS)
-            or (depth < k and per_rows * rows > ROWS_OF_SUMS)
-        )
-    ):
+    while per_rows * rows > max(least, ROWS_OF_SUMS if depth < k else 0) and per_rows > 1:
+        if depth == k and (panels > per_unit or per_rows * rows * n * k < UNIT_FLOPS):
+            break
         per_rows = -(-per_rows // 2)
-    return Plan(spec, transposed, False, rows, tiles, width, panels, depth, pack_a, pack_b, per_rows, per_unit)
+    return Plan(spec, transposed, False, rows, tiles, width, panels, depth, False, pack_b, per_rows, per_unit)
 
 
 def round_up(x: int, unit: int) -> int:
@@ -142,9 +143,7 @@ def round_up(x: int, unit: int) -> int:
 def layout(plan: Plan, machine: Machine) -> Layout:
     lanes = machine.lanes
     depth, width = round_up(plan.depth, lanes), round_up(plan.width, lanes)
-    a = round_up(plan.rows, lanes) * depth if plan.pack_a else 0
-    if plan.dots:
-        a = depth if plan.pack_a else 0
+    a = depth if plan.pack_a else 0
     b = plan.panels_per_unit * width * depth if plan.pack_b else 0
     sums = plan.tiles_per_unit * plan.panels_per_unit * plan.rows * width if plan.depth < plan.spec.k else 0
     return Layout(0, a, a + b, a + b + sums)
