@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeAlias
 
 from llvmlite import ir
@@ -156,8 +157,7 @@ class Code:
         return self._intrinsic(f"llvm.fma.{shape}{self.machine.suffix}", x.type, [x, y, z])
 
     def shuffle(self, x: ir.Value, y: ir.Value, lanes: Sequence[int]) -> ir.Value:
-        choice = ir.Constant(ir.VectorType(I32, len(lanes)), [I32(lane) for lane in lanes])
-        return self.b.shuffle_vector(x, y, choice)
+        return self.b.shuffle_vector(x, y, _choice(tuple(lanes)))
 
     def _intrinsic(self, name: str, result: ir.Type, args: list[ir.Value]) -> ir.Value:
         module = self.b.module
@@ -209,6 +209,12 @@ class Code:
                 phi.add_incoming(x, before)
                 phi.add_incoming(y, last)
             carried[:] = joined
+
+
+@cache
+def _choice(lanes: tuple[int, ...]) -> ir.Constant:
+    """Kept, because llvmlite keeps the text of a constant with it."""
+    return ir.Constant(ir.VectorType(I32, len(lanes)), [I32(lane) for lane in lanes])
 
 
 def value(x: Index) -> ir.Value:
