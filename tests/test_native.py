@@ -93,6 +93,16 @@ def test_loops_and_branches_are_compiled() -> None:
     assert Branch in compare(choose, np.bool_(True), A) and Branch in compare(choose, np.bool_(False), A)
 
 
+def test_computed_positions_are_windows() -> None:
+    def pick(x: Any, i: Any) -> Any:
+        return x[i] * 2.0, x[i, i], x[:, i] + 1.0
+
+    for i in (0, 3, -1, -7, 100, -100):
+        assert Evaluate not in compare(pick, A, np.int64(i))
+    walk = lambda x: wg.fori_loop(0, 5, lambda i, c: (c[0] + x[i], x[c[1]][0].astype(wg.int64)), (x[0], 2))  # noqa: E731
+    assert Evaluate not in compare(walk, A * 3)
+
+
 def test_every_transformation_around_a_native_call() -> None:
     f = wg.jit(lambda x: wg.sum(wg.sin(x) * x), executor="native")
     x = rng.normal(size=5)

@@ -38,9 +38,10 @@ def _turn_over(inner: Lowering, new: Sequence[Expr], places: Sequence[View]) -> 
     ready = []
     for value, place in zip(new, places, strict=True):
         view = inner.place(value)
-        if view.buffer is place.buffer and view.strides == place.strides and view.offset == place.offset:
+        here = view.buffer is place.buffer and not view.steps
+        if here and view.strides == place.strides and view.offset == place.offset:
             continue  # unchanged
-        if id(view.buffer) in own:  # another part of the carry: read it before it is overwritten
+        if id(view.buffer) in own or view.steps:  # it hangs on the carry: read it before that is overwritten
             kept = dense(Buffer("work", -1, place.buffer.dtype, place.buffer.size), place.shape)
             inner.copy(load(view), kept)
             view = kept

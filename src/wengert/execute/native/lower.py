@@ -98,6 +98,8 @@ class Lowering:
             self._reduction(node, args[0])
         elif name == "dot_general" and out.dtype.kind == "f" and out.size:
             self._product(node, args)
+        elif name == "gather" and node.params["outside"] == "clip" and not any(a.shape for a in args[1:]):
+            self._element(node, args)
         elif name == "pad" and out.size:
             self._pad(node, args)
         elif name == "concat" and out.size:
@@ -198,6 +200,14 @@ class Lowering:
             )
         self.values[node.outputs[0].index] = result
 
+    def _element(self, node: Node, args: list[Expr]) -> None:
+        """What stands at computed positions along some axes: a window."""
+        view = self.place(args[0])
+        along = sorted(zip(node.params["axes"], args[1:], strict=True), key=lambda pair: -pair[0])
+        for axis, position in along:
+            view = view.chosen(axis, self.place(position))
+        self.values[node.outputs[0].index] = load(view)
+
     def _pad(self, node: Node, args: list[Expr]) -> None:
         """The fill everywhere, then the operand into its window."""
         (x, fill), padding = args, node.params["padding"]
@@ -290,9 +300,14 @@ class Lowering:
         if self.outer is not None:
             raise NoCodeError
         targets = [self._new(o) for o in node.outputs]
-        self.append(Evaluate(node, [self.place(a) for a in args], targets), *targets)
+        self.append(Evaluate(node, [self._still(a) for a in args], targets), *targets)
         for o, t in zip(node.outputs, targets, strict=True):
             self.values[o.index] = load(t)
+
+    def _still(self, x: Expr) -> View:
+        """Where `x` lies, copied there if it is a window that moves."""
+        view = self.place(x)
+        return self.place(self.store(Expr("copy", (x,), x.shape, x.dtype))) if view.steps else view
 
     def _result(self, a: Array) -> View:
         expr = self.value(a)
@@ -350,6 +365,9 @@ def _leaves(e: Expr, same: bool, made_by: dict[int, int], leaves: dict[int, bool
         at = made_by.get(id(e.view.buffer))
         if at is not None:
             leaves[at] = leaves.get(at, True) and same and e.view.contiguous
+        for position in e.view.positions:  # read before the statement begins
+            if (at := made_by.get(id(position.buffer))) is not None:
+                leaves[at] = False
     for a in e.args:
         moved = e.op in ("permute", "squeeze", "broadcast") or a.shape != e.shape
         _leaves(a, same and not moved, made_by, leaves, seen)

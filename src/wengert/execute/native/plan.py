@@ -31,6 +31,7 @@ def windows_read(statement: Statement, registers: Collection[int] = ()) -> Itera
         return
     if isinstance(statement, Product):
         yield from (statement.x.buffer, statement.y.buffer)
+        yield from (p.buffer for v in (statement.x, statement.y) for p in v.positions)
     exprs = [statement.expr] if isinstance(statement, Reduction) else [r.expr for r in statement.roots]
     seen: set[int] = set()
     left: list[Expr] = exprs
@@ -41,6 +42,7 @@ def windows_read(statement: Statement, registers: Collection[int] = ()) -> Itera
         seen.add(id(e))
         if e.view is not None and id(e) not in registers:
             yield e.view.buffer
+            yield from (p.buffer for p in e.view.positions)
         left.extend(e.args)
 
 

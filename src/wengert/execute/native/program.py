@@ -28,7 +28,7 @@ from wengert.execute.native.statements import (
     Statement,
 )
 from wengert.execute.native.target import Target
-from wengert.execute.native.views import Buffer, View, row_major
+from wengert.execute.native.views import Buffer, Chosen, View, row_major
 from wengert.ir.graph import Graph
 from wengert.ir.quiet import SILENCE, quiet
 
@@ -151,9 +151,21 @@ class Compiled:
             array = b.load(b.gep(table, [I64(self._slot(buffer))]))
             p = b.load(b.bitcast(b.gep(array, [I64(_DATA)]), table.type))
             p = b.gep(p, [I64(offset)]) if offset else p
-        for counter, stride in view.steps:
-            p = b.gep(p, [b.mul(turns[id(counter)], I64(stride * size))])
+        for step, stride in view.steps:
+            i = self._position(b, function, step, turns) if isinstance(step, Chosen) else turns[id(step)]
+            p = b.gep(p, [b.mul(i, I64(stride * size))])
         return b.bitcast(p, memory_type(buffer.dtype).as_pointer())
+
+    def _position(self, b: Any, function: Any, step: Chosen, turns: dict[int, ir.Value]) -> ir.Value:
+        dtype = step.position.buffer.dtype
+        i = b.load(self._pointer(b, function, step.position, turns))
+        if dtype.itemsize < I64.width // 8:
+            i = b.sext(i, I64) if dtype.kind == "i" else b.zext(i, I64)
+        last = I64(step.length - 1)
+        if dtype.kind == "i":
+            i = b.select(b.icmp_signed("<", i, I64(0)), b.add(i, I64(step.length)), i)
+            i = b.select(b.icmp_signed("<", i, I64(0)), I64(0), i)
+        return b.select(b.icmp_unsigned(">", i, last), last, i)
 
     def _slot(self, buffer: Buffer) -> int:
         start = {"input": 0, "output": len(self.inputs), "constant": len(self.inputs) + len(self.outputs)}

@@ -16,7 +16,7 @@ from wengert.execute.native.statements import (
     Root,
     Statement,
 )
-from wengert.execute.native.views import View
+from wengert.execute.native.views import Chosen, Counter, View
 
 
 def program_text(program: Program) -> str:
@@ -39,11 +39,16 @@ class Printer:
             name = f"{buffer.kind}{buffer.index}"
         else:
             name = self.names.setdefault(id(buffer), f"t{len(self.names)}")
-        moving = "".join(f"[{self.loops.setdefault(id(c), f'i{len(self.loops)}')}·{s}]" for c, s in view.steps)
+        moving = "".join(f"[{self.step(what)}·{stride}]" for what, stride in view.steps)
         if view.contiguous and view.offset == 0:
             return name + moving
         start = f"+{view.offset}" if view.offset else ""
         return f"{name}{start}{moving}⟨{','.join(map(str, view.strides))}⟩"
+
+    def step(self, what: Counter | Chosen) -> str:
+        if isinstance(what, Chosen):
+            return self.window(what.position)
+        return self.loops.setdefault(id(what), f"i{len(self.loops)}")
 
     def expression(self, e: Expr) -> str:
         if e.view is not None:

@@ -27,18 +27,27 @@ class Counter:
     """The turn of a loop."""
 
 
+@dataclass(eq=False)
+class Chosen:
+    """A position along an axis of this length that the program computes; negative ones wrap, then outside is clipped."""
+
+    position: View
+    length: int
+
+
 @dataclass(frozen=True, eq=False)
 class View:
     """A window: element `[i, j, …]` stands at `offset + Σ strides·index`, counted in elements.
 
-    Inside loops it may move: by `stride` elements each turn, for every `(loop, stride)` in `steps`.
+    It may move while the program runs: by `stride` elements for each turn of a loop or unit of a chosen position, for
+    every `(what, stride)` in `steps`.
     """
 
     buffer: Buffer
     shape: Shape
     strides: tuple[int, ...]
     offset: int = 0
-    steps: tuple[tuple[Counter, int], ...] = ()
+    steps: tuple[tuple[Counter | Chosen, int], ...] = ()
 
     @property
     def contiguous(self) -> bool:
@@ -67,6 +76,17 @@ class View:
         """What stands at the loop's turn along the first axis."""
         moved = (*self.steps, (loop, self.strides[0]))
         return replace(self, shape=self.shape[1:], strides=self.strides[1:], steps=moved)
+
+    def chosen(self, axis: int, position: View) -> View:
+        """What stands at a computed position along an axis."""
+        moved = (*self.steps, (Chosen(position, self.shape[axis]), self.strides[axis]))
+        shape, strides = (t[:axis] + t[axis + 1 :] for t in (self.shape, self.strides))
+        return replace(self, shape=shape, strides=strides, steps=moved)
+
+    @property
+    def positions(self) -> list[View]:
+        """Where the positions lie that it depends on."""
+        return [step.position for step, _ in self.steps if isinstance(step, Chosen)]
 
     def reshaped(self, shape: Shape) -> View | None:
         """The window in another shape, if no element has to move: axes may merge or split only where they are dense."""
