@@ -3,6 +3,7 @@
 import ctypes
 import itertools
 import mmap
+import re
 import sys
 
 import llvmlite.binding as llvm
@@ -12,7 +13,7 @@ from llvmlite import ir
 
 from wengert.errors import UnsupportedError
 from wengert.execute.native.product import ProductSpec, emit_product, scratch_bytes, store_epilogue, units
-from wengert.execute.native.target import host_target
+from wengert.execute.native.target import Target, host_target
 
 I64 = ir.IntType(64)
 NUMBER = {"float32": ir.FloatType(), "float64": ir.DoubleType()}
@@ -291,3 +292,26 @@ def test_transposed_spec_describes_the_transposed_product(target):
     out = np.zeros((2, 33, 9))
     Kernels(target, [spec])(0, y, x, out)
     _check(out.swapaxes(1, 2), x, y)
+
+
+def test_kernels_for_arm64_are_emitted_whole():
+    """Without an ARM machine: the tile keeps its sums in registers, and nothing calls a library."""
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    triple = "aarch64-unknown-linux-gnu"
+    try:
+        machine = llvm.Target.from_triple(triple).create_target_machine(cpu="generic", opt=2)
+    except RuntimeError:
+        pytest.skip("this LLVM has no ARM64")
+    arm = Target("generic", "", triple, 16, 32, True, (64 << 10, 1 << 20, 8 << 20))
+    for strides in ((250, 1), (1, 78)):
+        spec = ProductSpec("float32", (), 64, 250, 78, ((), 78, 1), ((), *strides))
+        module = ir.Module("arm")
+        emit_product(module, "product", spec, store_epilogue((250, 1)), [ir.FloatType().as_pointer()], arm).linkage = ""
+        text = machine.emit_assembly(llvm.parse_assembly(str(module)))
+        tile = text[text.index("\ntile_") :].split(".cfi_endproc")[0]
+        loop = re.search(r"\.LBB\d+_1:(.*?)b\.\w+\t\.LBB\d+_1", tile, re.DOTALL)
+        assert loop is not None
+        assert loop[1].count("fmla") >= 8
+        assert "sp" not in re.findall(r"\w+", loop[1])
+        assert all(name.startswith(("tile_", "pack_", "turn_")) for name in re.findall(r"\tbl\t(\w+)", text))
