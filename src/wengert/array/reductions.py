@@ -30,7 +30,7 @@ def _kept(shape: Shape, axes: tuple[int, ...]) -> Shape:
 
 
 def _reduce(primitive: Primitive, x: Array, axis: Axis, keepdims: bool) -> Array:
-    axes = normalize_axes(axis, x.ndim, primitive.name)
+    axes = tuple(range(x.ndim)) if axis is None else normalize_axes(axis, x.ndim, primitive.name)
     out = primitive.bind(x, axes=axes)
     return reshape(out, _kept(x.shape, axes)) if keepdims else out
 

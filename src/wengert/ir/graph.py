@@ -38,11 +38,13 @@ class Var(Tracer):
 
     @property
     def shape(self) -> Shape:
-        return self._type.shape if self.data is None else self.data.shape
+        data = self.data
+        return self._type.shape if data is None else data.shape
 
     @property
     def dtype(self) -> np.dtype:
-        return self._type.dtype if self.data is None else self.data.dtype
+        data = self.data
+        return self._type.dtype if data is None else data.dtype
 
     @property
     def weak(self) -> bool:  # type: ignore[override]

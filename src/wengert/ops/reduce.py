@@ -16,7 +16,7 @@ from wengert.ir.types import ArrayType, Shape, bool_, int64
 from wengert.ops.compare import equal
 from wengert.ops.elementwise import Scale
 from wengert.ops.promote import convert, number
-from wengert.ops.shape import broadcast_to, concat_p, permute, reshape, slice_p
+from wengert.ops.shape import broadcast_to, broadcast_to_p, concat_p, permute, reshape, slice_p
 
 
 def kept_shape(shape: Shape, axes: tuple[int, ...]) -> Shape:
@@ -82,7 +82,10 @@ class Sum(Reduction):
         return Linear(self, 0, values, params)
 
     def transpose(self, i: int, ct: Array, values: Sequence[Array], params: Params) -> Array:
-        return expand(ct, values[0].shape, params["axes"])
+        shape, axes = values[0].shape, params["axes"]
+        if axes and len(axes) == len(shape):  # over everything, the commonest of sums
+            return broadcast_to_p.bind(ct, shape=shape)
+        return expand(ct, shape, axes)
 
 
 class Extreme(Reduction):
