@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from wengert import tree
-from wengert.diff.derivatives import Chosen, _below, _check_function, _name, _result, _split_aux
+from wengert.diff.arguments import Chosen, as_result, below, check_function, name_of, positions, split_aux
 from wengert.diff.linearize import Linearized
 from wengert.diff.plan import Plan
 from wengert.diff.sweep import Blocks, columns, default_chunk, rows
@@ -104,7 +104,7 @@ def jacobian(
     """
 
     def plan(point: Point) -> Plan:
-        return Plan(point.linear.graph, point.in_types, point.out_types, _name(f), holomorphic)
+        return Plan(point.linear.graph, point.in_types, point.out_types, name_of(f), holomorphic)
 
     def blocks(point: Point) -> Blocks:
         found = plan(point).run(point.chunk(chunk_size))
@@ -156,16 +156,15 @@ class Point:
         what: str,
         everything: bool = False,
     ):
-        self.several = not isinstance(argnums, int)
-        nums = tuple(argnums) if self.several else (argnums,)  # type: ignore[arg-type]
-        self.chosen = chosen = Chosen(f, nums, args, kwargs)  # type: ignore[arg-type]
+        nums, self.several = positions(argnums, what)
+        self.chosen = chosen = Chosen(f, nums, args, kwargs)
         found: list[Any] = []
 
         def run(*variables: Array) -> list[Array]:
-            out, aux = _split_aux(chosen.call(variables), has_aux)
+            out, aux = split_aux(chosen.call(variables), has_aux)
             leaves, treedef = tree.flatten(out)
             found[:] = [treedef, aux, len(leaves)]
-            return [_result(o, f) for o in leaves] + chosen.assigned()
+            return [as_result(o, f) for o in leaves] + chosen.assigned()
 
         tape = Tape(everything)  # with `everything`, only good for reading
         try:
@@ -173,14 +172,14 @@ class Point:
         finally:
             tape.close()
         self.treedef, self.aux, self.n_outs = found
-        self.aux = tree.map(lambda a: _below(a, tape), self.aux)
+        self.aux = tree.map(lambda a: below(a, tape), self.aux)
         chosen.write_back(linear.outputs[self.n_outs :])
         self.outs = linear.outputs[: self.n_outs]
         linear.graph.outputs = linear.graph.outputs[: self.n_outs]
         self.linear = Linearized(linear.graph)
         self.in_types: list[ArrayType] = [v.type for v in chosen.values]
         self.out_types: list[ArrayType] = [o.type for o in self.outs]
-        _check_types(what, _name(f), self.in_types, self.out_types, holomorphic)
+        _check_types(what, name_of(f), self.in_types, self.out_types, holomorphic)
 
     def chunk(self, chunk_size: int | None) -> int:
         if chunk_size is None:
@@ -212,7 +211,7 @@ def _jacobian_by(
     what: str,
     blocks: Callable[[Point], Blocks],
 ) -> Any:
-    _check_function(f, what)
+    check_function(f, what)
 
     @functools.wraps(f)
     def jacobian_of(*args: Any, **kwargs: Any) -> Any:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from wengert.diff.derivatives import _check_function, grad
+from wengert.diff.arguments import check_function
+from wengert.diff.derivatives import grad
 from wengert.diff.jacobian import Point
 from wengert.diff.sparse.compress import MODES, Compression, Pattern, todense
 from wengert.diff.sparse.order import ORDERS
@@ -77,7 +78,7 @@ def sparsity_pattern(f: Callable[..., Any], argnums: int | Sequence[int] = 0) ->
         array([[ True,  True, False],
                [False,  True,  True]])
     """
-    _check_function(f, "sparsity_pattern")
+    check_function(f, "sparsity_pattern")
 
     @functools.wraps(f)
     def pattern_of(*args: Any, **kwargs: Any) -> np.ndarray:
@@ -122,7 +123,7 @@ def sparse_jacobian(
 
     Source: Gebremedhin, Manne and Pothen, "What color is your Jacobian?" (SIAM Review 47, 2005).
     """
-    _check_function(f, "sparse_jacobian")
+    check_function(f, "sparse_jacobian")
     _check_options("sparse_jacobian", mode, order)
 
     @functools.wraps(f)
@@ -150,7 +151,7 @@ def sparse_hessian(
                [1., 0., 1.],
                [0., 1., 0.]], dtype=float32)
     """
-    _check_function(f, "sparse_hessian")
+    check_function(f, "sparse_hessian")
     _check_options("sparse_hessian", "symmetric", order)
     gradient = grad(f, argnums)
 
