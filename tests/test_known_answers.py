@@ -124,3 +124,23 @@ def test_the_hessian_of_the_rosenbrock_function() -> None:
     x, y = -1.2, 1.0
     rows = [np.asarray(wg.hvp(f, (np.array([x, y]),), (e,))) for e in np.eye(2)]
     np.testing.assert_allclose(rows, [[2 - 400 * (y - 3 * x * x), -400 * x], [-400 * x, 200]], rtol=1e-13)
+
+
+@pytest.mark.parametrize(("x", "y", "first"), [(-math.inf, -math.inf, 0.0), (math.inf, math.inf, 0.5), (1.0, 1.0, 0.5)])
+def test_logaddexp_of_equal_numbers(x: float, y: float, first: float) -> None:
+    """As logsumexp: -inf passes nothing on, +inf shares equally."""
+    by_pair = wg.grad(wg.logaddexp, (0, 1))(x, y)
+    assert [float(d) for d in by_pair] == [first, first]
+    assert np.asarray(wg.grad(wg.logsumexp)(wg.asarray([x, y]))).tolist() == [first, first]
+
+
+def test_logaddexp_bends_by_a_quarter_where_its_arguments_are_equal() -> None:
+    assert float(wg.grad(wg.grad(lambda x: wg.logaddexp(x, 1.0)))(1.0)) == pytest.approx(0.25)
+
+
+def test_the_sign_of_a_zero_part_is_kept() -> None:
+    """sqrt is cut along the negative axis: the sign of the zero says on which side a number lies."""
+    one = wg.asarray([1.0 + 0.0j])
+    for _ in range(2):  # whichever came first
+        assert np.asarray(wg.sqrt(one * complex(-1.0, 0.0))).imag.tolist() == [1.0]
+        assert np.asarray(wg.sqrt(one * complex(-1.0, -0.0))).imag.tolist() == [-1.0]

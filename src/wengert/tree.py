@@ -9,8 +9,9 @@ inside modules (a tied weight) is one leaf, so that it has one derivative.
 from __future__ import annotations
 
 import dataclasses
-from collections import OrderedDict
+from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -70,14 +71,17 @@ class TreeDef:
 class _Setting:
     """A setting inside a tree: compared by type and value, or by identity where it cannot be hashed."""
 
-    __slots__ = ("key", "value")
+    __slots__ = ("hashable", "key", "value")
 
     def __init__(self, value: Any):
         self.value = value
+        self.hashable = True
         try:
             hash(value)
-            self.key: Hashable = (type(value), value)
+            # 0.0 and -0.0 are equal, but a program may tell them apart
+            self.key: Hashable = (type(value), repr(value) if isinstance(value, (float, complex)) else value)
         except TypeError:
+            self.hashable = False
             self.key = (type(value), id(value))
 
     def __eq__(self, other: object) -> bool:
@@ -117,7 +121,8 @@ def register(
 
 def is_leaf(x: Any) -> bool:
     """Whether `x` is an array or a number, that is, something that can be differentiated or traced."""
-    return isinstance(x, _NUMBERS) or hasattr(type(x), "__array_namespace__")
+    cls = type(x)
+    return isinstance(x, _NUMBERS) or hasattr(cls, "__array_namespace__") or hasattr(cls, "__dlpack__")
 
 
 def _is_object(x: Any) -> bool:
@@ -132,7 +137,8 @@ class _Flattener:
         self.leaves: list[Any] = []
         self.objects: list[Any] = []  # every mutable object, in the order met
         self.paths: list[tuple[Any, ...]] = []
-        self.in_module: list[bool] = []
+        self.in_object: list[bool] = []  # whether a leaf belongs to a module or a dataclass
+        self.records = 0  # how many dataclasses are open
         self.seen: dict[int, int] = dict(references or {})  # id of an object -> its number
         self.tied: dict[int, int] = {}  # id of an array inside objects -> its leaf number
         self.open: set[int] = set()
@@ -148,12 +154,19 @@ class _Flattener:
                 self.tied[id(x)] = len(self.leaves)
             self.leaves.append(x)
             self.paths.append(path)
-            self.in_module.append(inside)
+            self.in_object.append(inside or self.records > 0)
             return _LEAF
         cls = type(x)
-        if cls in (tuple, list, dict, OrderedDict) or isinstance(x, tuple) or cls in _registered or _composite(x):
+        if isinstance(x, (tuple, list, dict)) or cls in _registered or _composite(x):
             return self._container(x, cls, path, inside)
-        return TreeDef("static", _Setting(x))
+        setting = _Setting(x)
+        if not (setting.hashable or inside or self.records):
+            raise TreeError(
+                f"a {cls.__name__} is neither an array nor a container that is known, so what it holds would be taken for "
+                f"a constant. Make it a tuple, list, dict or dataclass, or register its class with wg.tree.register."
+                f"{at_user_line()}"
+            )
+        return TreeDef("static", setting)
 
     def _container(self, x: Any, cls: type, path: tuple[Any, ...], inside: bool) -> TreeDef:
         key = id(x)
@@ -168,11 +181,11 @@ class _Flattener:
             )
         self.open.add(key)
         try:
-            if cls in (dict, OrderedDict):
+            if isinstance(x, dict) and cls not in _registered:
                 keys = tuple(x)
                 children = tuple(self.walk(x[k], (*path, k), inside) for k in keys)
                 return TreeDef("dict", (cls, keys), children)
-            if isinstance(x, (tuple, list)):
+            if isinstance(x, (tuple, list)) and cls not in _registered:
                 return TreeDef("sequence", cls, tuple(self.walk(c, (*path, i), inside) for i, c in enumerate(x)))
             if cls in _registered:
                 parts, settings = _registered[cls].flatten(x)
@@ -181,8 +194,7 @@ class _Flattener:
             if _is_object(x):
                 return self._object(x, cls, path)
             names = tuple(f.name for f in dataclasses.fields(x))
-            children = tuple(self.walk(getattr(x, n), (*path, n), inside) for n in names)
-            return TreeDef("record", (cls, names), children)
+            return TreeDef("record", (cls, names), self._fields(x, cls, names, path, inside))
         finally:
             self.open.discard(key)
 
@@ -192,9 +204,24 @@ class _Flattener:
         self.seen[id(x)] = self.known + len(self.objects)
         self.objects.append(x)
         names = tuple(vars(x))
-        inside = isinstance(x, Module)
-        children = tuple(self.walk(v, (*path, n), inside) for n, v in vars(x).items())
-        return TreeDef("object", (cls, names), children)
+        return TreeDef("object", (cls, names), self._fields(x, cls, names, path, isinstance(x, Module)))
+
+    def _fields(
+        self, x: Any, cls: type, names: tuple[str, ...], path: tuple[Any, ...], inside: bool
+    ) -> tuple[TreeDef, ...]:
+        """The attributes; in a dataclass, truth values and fields marked `metadata={"static": True}` are settings."""
+        record = dataclasses.is_dataclass(cls)
+        static = {f.name for f in dataclasses.fields(cls) if f.metadata.get("static")} if record else ()
+        self.records += record
+        try:
+            return tuple(
+                TreeDef("static", _Setting(v))
+                if n in static or (record and isinstance(v, bool))
+                else self.walk(v, (*path, n), inside)
+                for n, v in ((n, getattr(x, n)) for n in names)
+            )
+        finally:
+            self.records -= record
 
 
 def _composite(x: Any) -> bool:
@@ -254,7 +281,7 @@ class _Unflattener:
             return cls(*children) if hasattr(cls, "_fields") else cls(children)
         cls, keys = d.meta
         if kind == "dict":
-            return cls(zip(keys, children, strict=True))
+            return cls(dict(zip(keys, children, strict=True)))
         if kind == "registered":
             return _registered[cls].unflatten(keys, children)
         x = object.__new__(cls)
@@ -301,7 +328,7 @@ class Opened:
     computed values into the caller's own objects.
     """
 
-    __slots__ = ("copies", "in_module", "leaves", "objects", "paths", "snapshot", "treedef")
+    __slots__ = ("copies", "in_object", "leaves", "objects", "paths", "snapshot", "treedef")
 
     def __init__(self, tree: Any):
         call = type(tree) is tuple and len(tree) == 2 and type(tree[0]) is tuple and type(tree[1]) is dict
@@ -310,7 +337,7 @@ class Opened:
         self.leaves = walker.leaves
         self.objects = walker.objects
         self.paths = walker.paths
-        self.in_module = walker.in_module
+        self.in_object = walker.in_object
         self.copies: list[Any] = []
         self.snapshot: list[dict[str, Any]] = []
 
@@ -341,10 +368,18 @@ class Opened:
         return found, tuple(where)
 
     def write_back(self, where: tuple[tuple[int, str, TreeDef | None], ...], leaves: Iterable[Any]) -> None:
-        rest = list(leaves)
+        rest = iter(leaves)
         for i, name, treedef in where:
             if treedef is None:
                 object.__delattr__(self.objects[i], name)
                 continue
-            mine, rest = rest[: treedef.num_leaves], rest[treedef.num_leaves :]
+            mine = list(islice(rest, treedef.num_leaves))
             object.__setattr__(self.objects[i], name, _Unflattener(mine, self.objects).build(treedef))
+
+
+register(
+    defaultdict,
+    lambda d: (d.values(), (d.default_factory, tuple(d))),
+    lambda settings, values: defaultdict(settings[0], zip(settings[1], values, strict=True)),  # type: ignore[index]
+)
+register(deque, lambda d: (d, d.maxlen), lambda maxlen, items: deque(items, maxlen))  # type: ignore[arg-type]

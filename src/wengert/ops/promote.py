@@ -134,7 +134,9 @@ def number(value: Any, dtype: np.dtype) -> Array:
         result = Array(dtype.type(value))
     except OverflowError:
         raise DTypeError(f"the number {value} does not fit {dtype.name}{at_user_line()}") from None
-    if value and value == value and len(_numbers) < 4096:  # 0.0 and -0.0 would share a key, and NaN never finds its own
+    # 0.0 and -0.0, alone or as a part of a complex number, would share a key, and NaN never finds its own
+    nonzero = value.real and value.imag if type(value) is complex else value
+    if nonzero and value == value and len(_numbers) < 4096:
         _numbers[key] = result
     return result
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from wengert.ir.array import Array
 from wengert.ops.arithmetic import hypot
+from wengert.ops.compare import equal, isinf, logical_and, select
 from wengert.ops.elementwise import Elementwise
 
 
@@ -77,8 +78,10 @@ def _logistic(x: Any) -> Any:
 
 
 def _logaddexp_factor(i: int) -> Any:
+    # as for logsumexp: where both are -inf the derivative is 0, where both are +inf they share it equally
     def factor(o: Array, *xs: Array) -> Array:
-        return logistic(xs[i] - xs[1 - i])
+        both = logical_and(isinf(o), equal(xs[0], xs[1]))
+        return select(equal(o, -np.inf), 0, logistic(select(both, 0, xs[i] - xs[1 - i])))
 
     return factor
 
