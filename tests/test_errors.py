@@ -54,6 +54,8 @@ CASES: list[tuple[Callable[[], Any], type[WengertError], list[str]]] = [
     (lambda: wg.grad(lambda x: x * 1j)(1.0), DTypeError, ["grad", "complex", "real part"]),
     (lambda: wg.grad(3.0), ArgumentError, ["grad takes a function", "float", r"grad\(f\)\(x\)"]),
     (wg.grad(lambda x: x), ArgumentError, ["argument 0", "only 0"]),
+    (lambda: wg.grad(lambda x: x, argnums=1.5), ArgumentError, ["grad", "argnums is 1.5", "sequence of integers"]),
+    (lambda: wg.jacobian(lambda x: x, argnums="x")(1.0), ArgumentError, ["argnums is 'x'", "sequence of integers"]),
     (lambda: wg.grad(lambda x: x, has_aux=True)(1.0), ArgumentError, ["has_aux", "pair"]),
     (lambda: wg.jvp(lambda x: x, 1.0, 1.0), ArgumentError, ["tuple of primals", r"jvp\(f, \(x,\), \(t,\)\)"]),
     (lambda: wg.jvp(lambda x: x, (x64(2),), (x64(3),)), ShapeError, ["tangent", r"\(3,\)", r"\(2,\)"]),
@@ -99,6 +101,7 @@ CASES: list[tuple[Callable[[], Any], type[WengertError], list[str]]] = [
     (lambda: x64(2, 2, 2).T, ArgumentError, [r"x\.T", r"\(2, 2, 2\)", "mT"]),
     (lambda: wg.astype(x64(2) * 1j, wg.float32), DTypeError, ["complex128", "float32", "wg.real"]),
     (lambda: wg.zeros((2,), dtype="object"), DTypeError, ["object", "choose one of"]),
+    (lambda: wg.astype(x64(2), None), DTypeError, ["None", "choose one of"]),
     (lambda: registry["exp"].transpose(0, x64(), [x64()], {}), UnsupportedError, ["transpose", "not linear"]),
     (lambda: registry["less"].partial(0, [x64(), x64()], x64(), {}), UnsupportedError, ["partial", "piecewise"]),
 ]

@@ -123,6 +123,8 @@ def test_settings_of_a_module_belong_to_its_structure() -> None:
     assert tree.flatten(a)[1] == tree.flatten(b)[1]
     b.size = 4
     assert tree.flatten(a)[1] != tree.flatten(b)[1]
+    a.size, b.size = 0.0, -0.0
+    assert tree.flatten(a)[1] != tree.flatten(b)[1]
 
 
 def test_a_tied_weight_is_one_leaf_with_one_derivative() -> None:
@@ -267,6 +269,13 @@ def test_a_mutable_dataclass_is_written_back() -> None:
 
     g = wg.grad(f)(box)
     assert float(g.content) == 6.0 and float(box.content) == 4.0 and g.label == "box"
+
+
+def test_vmapped_arguments_that_share_a_module_are_refused() -> None:
+    shared = Linear(f64(2.0))
+    both = wg.vmap(lambda a, b, x: a.weight * b.weight * x, in_axes=(None, None, 0))
+    with pytest.raises(ArgumentError, match="pass it once"):
+        both(shared, shared, f64([1.0, 2.0]))
 
 
 def test_arguments_that_share_a_module_are_refused_by_name() -> None:

@@ -138,6 +138,11 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
         spec = in_axes if isinstance(in_axes, (tuple, list)) else (in_axes,) * len(args)
         axes = _spread(tuple(spec), args) + [0] * len(tree.leaves(kwargs))
         values = [as_array(v, "vmap") for v in opened.leaves]
+        if len(axes) != len(values):
+            raise ArgumentError(
+                "vmap: arguments share a module or an array inside modules, which can have only one batch axis; pass "
+                f"it once{at_user_line()}"
+            )
         axes = [None if a is None else normalize_axis(a, v.ndim, "vmap") for a, v in zip(axes, values, strict=True)]
         size = _batch_size(values, axes, opened)
         result: list[Any] = []

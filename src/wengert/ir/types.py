@@ -86,7 +86,7 @@ def as_dtype(dtype: object) -> np.dtype:
     if isinstance(dtype, type) and dtype in python:
         return python[dtype]
     try:
-        result = np.dtype(dtype)  # type: ignore[call-overload]
+        result = None if dtype is None else np.dtype(dtype)  # type: ignore[call-overload]
     except TypeError:
         result = None
     if result not in DTYPES:
