@@ -264,18 +264,19 @@ def _switch(index: Array, functions: Sequence[Callable[..., Any]], operands: Any
                 f"of {list(theirs)}; all must return the same structure, shapes and types{at_user_line()}"
             )
     captured = {id(c): c for s in staged for c in s.captured}
-    branches = tuple(_of_all(s, list(captured), len(leaves), list(captured.values())) for s in staged)
+    branches = tuple(_of_all(s, captured, len(leaves)) for s in staged)
     outs = switch_p.bind(index, *captured.values(), *leaves, branches=branches)
     return tree.unflatten(first.out_tree, outs)
 
 
-def _of_all(staged: Staged, keys: list[int], num_leaves: int, captured: list[Array]) -> Graph:
-    """A branch as a graph of everything that any branch captured, followed by the operands."""
-    mine = [keys.index(id(c)) for c in staged.captured]
+def _of_all(staged: Staged, captured: dict[int, Array], num_leaves: int) -> Graph:
+    """A branch as a graph of everything that any branch captured, by identity, followed by the operands."""
+    place = {key: k for k, key in enumerate(captured)}
+    mine = [place[id(c)] for c in staged.captured]
     leaf_types = staged.graph.in_types[len(mine) :]
     assert len(leaf_types) == num_leaves
 
     def run(*args: Array) -> list[Array]:
-        return replay(staged.graph, [*(args[i] for i in mine), *args[len(keys) :]])
+        return replay(staged.graph, [*(args[i] for i in mine), *args[len(captured) :]])
 
-    return stage(run, [*(c.type for c in captured), *leaf_types], staged.graph.name)[0]
+    return stage(run, [*(c.type for c in captured.values()), *leaf_types], staged.graph.name)[0]
