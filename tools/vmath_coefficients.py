@@ -58,8 +58,8 @@ def remez(g: Real, weight: Real, low: mp.mpf, high: mp.mpf, count: int) -> tuple
         # back to powers of x
         shifted = [mp.mpf(0)]
         for c in reversed(scaled_coefficients):
-            shifted = [a + b for a, b in zip([mp.mpf(0), *[s / half for s in shifted]],
-                                             [*[-s * middle / half for s in shifted], mp.mpf(0)], strict=True)]  # fmt: skip
+            up, down = [mp.mpf(0), *[s / half for s in shifted]], [*[-s * middle / half for s in shifted], mp.mpf(0)]
+            shifted = [a + b for a, b in zip(up, down, strict=True)]
             shifted[0] += c
         coefficients = shifted[:count]
         if len(chosen) < count + 1 or largest < level * mp.mpf("1.01"):
@@ -84,6 +84,7 @@ QUARTER = mp.pi / 4 * mp.mpf("1.0005")
 ATANH = (3 - 2 * mp.sqrt(2)) ** 2 * mp.mpf("1.01")
 ATAN = (mp.sqrt(2) - 1) ** 2 * mp.mpf("1.001")
 ERFC_CENTRE = 4
+TINY = mp.mpf(10) ** -9  # so that a weight is nowhere 0
 
 
 def from_t(t: mp.mpf) -> mp.mpf:
@@ -100,6 +101,10 @@ def scaled_erfc(t: mp.mpf) -> mp.mpf:
     return (1 + 2 * x) * mp.exp(x * x) * mp.erfc(x)
 
 
+def lifted(z: mp.mpf) -> mp.mpf:
+    return z + TINY
+
+
 def flat(x: mp.mpf) -> mp.mpf:
     return mp.mpf(1)
 
@@ -110,25 +115,26 @@ ROWS: list[tuple[str, str, Real, Real, object, object, tuple[int, int, int]]] = 
      away(lambda r: (mp.expm1(r) - r) / r**2, 0.5), lambda r: mp.mpf("0.1"),
      -LN2_HALF, LN2_HALF, (5, 6, 10)),
     ("LOG", "(log((1+s)/(1-s)) - 2s)/s³ of s², where |s| <= 3 - 2√2",
-     root(away(lambda s: (2 * mp.atanh(s) - 2 * s) / s**3, 2 * THIRD)), lambda z: z / 2 + mp.mpf(10) ** -9, 0, ATANH, (3, 4, 7)),
+     root(away(lambda s: (2 * mp.atanh(s) - 2 * s) / s**3, 2 * THIRD)),
+     lambda z: z / 2 + TINY, 0, ATANH, (3, 4, 7)),
     ("LOG_REST", "(log((1+s)/(1-s)) - 2s - 2s³/3)/s⁵ of s², where |s| <= 3 - 2√2",
      root(away(lambda s: (2 * mp.atanh(s) - 2 * s - 2 * THIRD * s**3) / s**5, mp.mpf(2) / 5)),
-     lambda z: z * z / 2 + mp.mpf(10) ** -9, 0, ATANH, (0, 0, 7)),
+     lambda z: z * z / 2 + TINY, 0, ATANH, (0, 0, 7)),
     ("SINH", "(sinh r - r)/r³ of r², |r| <= log(2)/2",
-     root(away(lambda r: (mp.sinh(r) - r) / r**3, SIXTH)), lambda z: z + mp.mpf(10) ** -9, 0, LN2_HALF**2, (3, 3, 5)),
+     root(away(lambda r: (mp.sinh(r) - r) / r**3, SIXTH)), lifted, 0, LN2_HALF**2, (3, 3, 5)),
     ("COSH", "(cosh r - 1)/r² of r², |r| <= log(2)/2",
-     root(away(lambda r: (mp.cosh(r) - 1) / r**2, 0.5)), lambda z: z + mp.mpf(10) ** -9, 0, LN2_HALF**2, (3, 3, 5)),
+     root(away(lambda r: (mp.cosh(r) - 1) / r**2, 0.5)), lifted, 0, LN2_HALF**2, (3, 3, 5)),
     ("TANH", "(tanh x - x)/x³ of x², |x| <= 0.55",
-     root(away(lambda x: (mp.tanh(x) - x) / x**3, -THIRD)), lambda z: z + mp.mpf(10) ** -9, 0, mp.mpf("0.3026"), (4, 4, 11)),
+     root(away(lambda x: (mp.tanh(x) - x) / x**3, -THIRD)), lifted, 0, mp.mpf("0.3026"), (4, 4, 11)),
     ("SIN", "(sin r - r)/r³ of r², |r| <= π/4",
-     root(away(lambda r: (mp.sin(r) - r) / r**3, -SIXTH)), lambda z: z + mp.mpf(10) ** -9, 0, QUARTER**2, (3, 4, 6)),
+     root(away(lambda r: (mp.sin(r) - r) / r**3, -SIXTH)), lifted, 0, QUARTER**2, (3, 4, 6)),
     ("COS", "(cos r - 1 + r²/2)/r⁴ of r², |r| <= π/4",
-     root(away(lambda r: (mp.cos(r) - 1 + r * r / 2) / r**4, TWENTYFOURTH)), lambda z: z * z / mp.cos(mp.sqrt(z)) + mp.mpf(10) ** -9,
-     0, QUARTER**2, (3, 4, 6)),
+     root(away(lambda r: (mp.cos(r) - 1 + r * r / 2) / r**4, TWENTYFOURTH)),
+     lambda z: z * z / mp.cos(mp.sqrt(z)) + TINY, 0, QUARTER**2, (3, 4, 6)),
     ("ATAN", "(atan u - u)/u³ of u², |u| <= √2 - 1",
-     root(away(lambda u: (mp.atan(u) - u) / u**3, -THIRD)), lambda z: z + mp.mpf(10) ** -9, 0, ATAN, (5, 6, 11)),
+     root(away(lambda u: (mp.atan(u) - u) / u**3, -THIRD)), lifted, 0, ATAN, (5, 6, 11)),
     ("ASIN", "(asin u - u)/u³ of u², |u| <= 1/2",
-     root(away(lambda u: (mp.asin(u) - u) / u**3, SIXTH)), lambda z: z + mp.mpf(10) ** -9, 0, mp.mpf("0.2501"), (5, 7, 13)),
+     root(away(lambda u: (mp.asin(u) - u) / u**3, SIXTH)), lifted, 0, mp.mpf("0.2501"), (5, 7, 13)),
     ("CBRT", "the cube root of m, 1 <= m < 2", mp.cbrt, lambda m: 1 / mp.cbrt(m), 1, 2, (4, 4, 6)),
     ("ERF", "erf(x)/x - 1 of x², |x| <= 1",
      root(away(lambda x: mp.erf(x) / x - 1, 2 / mp.sqrt(mp.pi) - 1)), flat, 0, mp.mpf("1.001"), (7, 8, 13)),
@@ -140,7 +146,9 @@ ROWS: list[tuple[str, str, Real, Real, object, object, tuple[int, int, int]]] = 
 
 
 def show(numbers: list[mp.mpf], dtype: type) -> str:
-    words = [repr(float(dtype(float(c)))) if dtype is np.float64 else repr(float(np.float32(float(c)))) for c in numbers]
+    words = [
+        repr(float(dtype(float(c)))) if dtype is np.float64 else repr(float(np.float32(float(c)))) for c in numbers
+    ]
     if dtype is np.float32:
         words = [str(np.float32(w)) for w in words]
     lines, line = [], "           "
@@ -155,8 +163,8 @@ def show(numbers: list[mp.mpf], dtype: type) -> str:
 HEADER = '''"""The polynomials of the vector functions: made by tools/vmath_coefficients.py, not written by hand.
 
 Each is the polynomial of its length with the least weighted error (E. Y. Remez, 1934), coefficients from the constant
-upwards, rounded to the type in which it is evaluated. `SINGLE` serves float32 computed in float32, `WIDE` float32 computed in
-float64, `DOUBLE` float64. A comment gives the largest relative error that each leaves in its function.
+upwards, rounded to the type in which it is evaluated. `SINGLE` serves float32 computed in float32, `WIDE` float32
+computed in float64, `DOUBLE` float64. A comment gives the largest relative error that each leaves in its function.
 """
 
 # fmt: off

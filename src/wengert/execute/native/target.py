@@ -1,8 +1,8 @@
-"""The machine that code is made for: the one at hand, or the smaller one that the environment variable WENGERT_CPU names.
+"""The machine that code is made for: the one at hand, or the smaller one that WENGERT_CPU names.
 
-`WENGERT_CPU` is `native` (the default) or a level of the x86-64 psABI: `x86-64-v2` (SSE4.2), `x86-64-v3` (AVX2 and FMA) or
-`x86-64-v4` (AVX-512). A machine can stand in for a smaller one, not for a larger one. Nothing here has side effects
-except that LLVM's description of the machine is loaded.
+The environment variable `WENGERT_CPU` is `native` (the default) or a level of the x86-64 psABI: `x86-64-v2` (SSE4.2),
+`x86-64-v3` (AVX2 and FMA) or `x86-64-v4` (AVX-512). A machine can stand in for a
+smaller one, not for a larger one. Nothing here has side effects except that LLVM's description of it is loaded.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _USUAL_CACHES = (32 << 10, 512 << 10, 4 << 20)
 class Target:
     """A machine as code generation sees it.
 
-    `vector_bytes`: the widest vector register, 64, 32 or 16 bytes. `registers`: the number of vector registers. `has_fma`: whether a fused
-    multiply-add is one instruction (if not, `llvm.fma` would be a slow call). `caches`: bytes of data in the first, second
-    and last level, of one core for the first two; usual sizes where the system does not tell.
+    `vector_bytes`: the widest vector register, 64, 32 or 16 bytes. `registers`: the number of vector registers.
+    `has_fma`: whether a fused multiply-add is one instruction (else `llvm.fma` would be a slow call). `caches`: bytes
+    of data in the first, second and last level; usual sizes where the system does not tell.
     """
 
     cpu: str

@@ -1,8 +1,8 @@
 """Vector mathematics: the elementary functions as LLVM code for scalars and vectors of float32 and float64.
 
-`emit(name, builder, *args)` writes the code of a function of `NAMES` where the builder stands. The error is at most 2 units in the last
-place (4 for `power`); infinities, NaN, signed zeros and subnormal numbers are as in IEEE 754 and C99. Each lane's result depends on that lane
-alone, and not on how many there are.
+`emit(name, builder, *args)` writes the code of a function of `NAMES` where the builder stands. The error is at most 2
+units in the last place (of `logaddexp`, where its terms cancel, those of the larger argument). Infinities, NaN, signed
+zeros and subnormal numbers are as in IEEE 754 and C99. A lane's result depends on that lane alone, not on their number.
 """
 
 from __future__ import annotations
@@ -14,7 +14,15 @@ from llvmlite import ir
 
 from wengert.execute.native.target import host_target
 from wengert.execute.native.vmath import (
-    error, exponential, hyperbolic, inverse, logarithm, power, roots, sigmoid, trigonometric,
+    error,
+    exponential,
+    hyperbolic,
+    inverse,
+    logarithm,
+    power,
+    roots,
+    sigmoid,
+    trigonometric,
 )  # fmt: skip
 from wengert.execute.native.vmath.lanes import Code, Lanes
 
@@ -53,9 +61,23 @@ _FUNCTIONS: dict[str, Callable[..., Lanes]] = {
 NAMES = tuple(_FUNCTIONS)
 
 # float32 is computed in float64 where that is simpler than pairs of float32
-_WIDE = {"atan2", "asinh", "acosh", "atanh", "sinh", "cosh", "tan", "asin", "acos", "atan", "cbrt", "hypot", "power", "erfc", "logaddexp"}  # fmt: skip
+_WIDE = {"erfc", "logaddexp"}
 # code that is long or has a loop is a function of the module, called; the rest stands where it is used
-_INLINE = {"exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sqrt", "rsqrt", "tanh", "logistic", "softplus", "erf"}
+_INLINE = {
+    "exp",
+    "exp2",
+    "expm1",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
+    "sqrt",
+    "rsqrt",
+    "tanh",
+    "logistic",
+    "softplus",
+    "erf",
+}
 
 
 def emit(name: str, builder: ir.IRBuilder, *args: ir.Value, has_fma: bool | None = None) -> ir.Value:
@@ -96,8 +118,7 @@ def _write(name: str, builder: ir.IRBuilder, args: Any, has_fma: bool) -> ir.Val
     t = args[0].type
     width, count = _width(t), t.count if isinstance(t, ir.VectorType) else None
     code = Code(builder, width, count, has_fma)
-    if width == 64 or name not in _WIDE:
-        return _FUNCTIONS[name](*(Lanes(code, a) for a in args)).value
-    wide = code.widened()
-    double = wide.type("f")
-    return builder.fptrunc(_FUNCTIONS[name](*(Lanes(wide, builder.fpext(a, double)) for a in args)).value, t)
+    lanes = [Lanes(code, a) for a in args]
+    if width == 32 and name in _WIDE:
+        return _FUNCTIONS[name](*(x.widened() for x in lanes)).narrowed(lanes[0]).value
+    return _FUNCTIONS[name](*lanes).value

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from wengert.execute.native.vmath.constants import LN2, pieces
 from wengert.execute.native.vmath.lanes import (
-    Lanes, clamp, copysign, fma, polynomial, power_of_two, where, whole,
+    Lanes,
+    clamp,
+    copysign,
+    fma,
+    polynomial,
+    power_of_two,
+    where,
+    whole,
 )  # fmt: skip
 from wengert.execute.native.vmath.twofold import Pair, ordered_sum
 
@@ -29,10 +36,10 @@ def reduced(x: Lanes) -> tuple[Lanes, Lanes, Lanes, Lanes]:
     return n, integer, r, fma(n, -second, near - r)
 
 
-def scaled(x: Lanes, integer: Lanes, halved: bool = False) -> Lanes:
-    """`x·2ⁿ` (or half of it), given n + 2·bias: in two steps, so that neither factor leaves the range and only the last rounds."""
+def scaled(x: Lanes, integer: Lanes) -> Lanes:
+    """`x·2ⁿ`, given n + 2·bias: in two steps, so that neither factor leaves the range and only the last rounds."""
     half = integer >> 1
-    return x * power_of_two(half, -1 if halved else 0) * power_of_two(integer - half)
+    return x * power_of_two(half) * power_of_two(integer - half)
 
 
 def tail(r: Lanes) -> Lanes:
@@ -46,7 +53,7 @@ def exp(x: Lanes) -> Lanes:
 
 
 def exp_pair(x: Pair) -> tuple[Pair, Lanes]:
-    """`e^(high + low)` as a pair to be `scaled` by the integer that comes with it. Its argument must be within the limits."""
+    """`e^(high + low)` as a pair to be `scaled` by the integer beside it; the argument must be within the limits."""
     _, integer, r, rest = reduced(x[0])
     r, rest = ordered_sum(r, rest + x[1])
     small, error = ordered_sum(r, tail(r) + fma(rest, r, rest))

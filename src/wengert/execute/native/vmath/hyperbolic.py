@@ -21,7 +21,12 @@ def _parts(x: Lanes) -> tuple[Lanes, Lanes, Pair, Lanes]:
     up = power_of_two(integer, -bias - 3)  # of 2ⁿ an eighth, which is finite
     down = where(n > float(bias - 10), 0.0, power_of_two(3 * bias - 3 - integer))
     z = r * r
-    return up - down, up + down, (r, fma(r * z, polynomial(z, r.table["SINH"]), rest)), z * polynomial(z, r.table["COSH"])
+    return (
+        up - down,
+        up + down,
+        (r, fma(r * z, polynomial(z, r.table["SINH"]), rest)),
+        z * polynomial(z, r.table["COSH"]),
+    )
 
 
 def sinh(x: Lanes) -> Lanes:
@@ -89,11 +94,13 @@ def atanh(x: Lanes) -> Lanes:
     biased, _ = exponent((1 + a) / (1 - a))
     p = power_of_two(biased)
     e = as_number(biased, x)
-    more, less = 1 + p, 1 - p
-    (over, over_low), (under, under_low) = two_product(a, more), two_product(a, less)
-    over, over_error = two_sum(less, over)
-    under, under_error = two_sum(more, under)
-    s, rest = quotient(ordered_sum(over, over_error + over_low), ordered_sum(under, under_error + under_low))
+    one = x.like(1.0)
+    (over, over_low), (under, under_low) = ordered_sum(one, a), ordered_sum(one, -a)
+    under, under_low = p * under, p * under_low
+    (less, less_low), (more, more_low) = two_sum(over, -under), two_sum(over, under)
+    s, rest = quotient(
+        ordered_sum(less, less_low + (over_low - under_low)), ordered_sum(more, more_low + (over_low + under_low))
+    )
     z = s * s
     rest = fma(s * z, 0.5 * polynomial(z, x.table["LOG"]), fma(e, 0.5 * second, rest))
     high, low = ordered_sum(e * (0.5 * first), s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from wengert.execute.native.vmath.constants import PI, pieces
-from wengert.execute.native.vmath.lanes import Lanes, copysign, fma, polynomial, where
+from wengert.execute.native.vmath.lanes import Lanes, at_most, copysign, fma, polynomial, where
 from wengert.execute.native.vmath.twofold import Pair, ordered_sum, quotient, root, two_sum
 
 TAN_EIGHTH = math.sqrt(2) - 1  # tan(π/8)
@@ -18,20 +18,22 @@ def arc(x: Lanes, part: float) -> Pair:
 
 
 def angle(a: Lanes, b: Lanes) -> Pair:
-    """atan(a/b) for a, b ≥ 0 that are not both 0 or infinite.
+    """atan(a/b) for finite a, b ≥ 0 that are not both 0.
 
     The quotient is that of a rotation by 0, π/4 or π/2, so that it is at most tan(π/8).
     """
+    # a power of two that keeps sums and products, and what they round off, within the range
+    larger, range_ = where(a > b, a, b), a.format.bias // 2
+    up, further = a.like(2.0 ** (range_ // 2)), 2.0**range_
+    scale = where(larger > further, 1 / further, where(larger < 1.0, further, up))
+    a, b = a * scale, b * scale
     near, far = a <= TAN_EIGHTH * b, b < TAN_EIGHTH * a
     middle = ~(near | far)
-    down = where(middle & (b > 1.0), 0.5, a.like(1.0))  # so that a sum does not overflow
-    a, b = a * down, b * down
     less, more = two_sum(a, -b), two_sum(a, b)
     zero = a.like(0.0)
     over = where(near, a, where(far, -b, less[0])), where(middle, less[1], zero)
     under = where(near, b, where(far, a, more[0])), where(middle, more[1], zero)
     u, rest = quotient(over, under)
-    rest = where(abs(u) > 1e-30, rest, zero)  # the remainder of what is tiny underflows, and of infinities is NaN
     z = u * u
     rest = fma(u * z, polynomial(z, u.table["ATAN"]), rest)
     quarter, half = arc(a, 0.25), arc(a, 0.5)
@@ -42,22 +44,21 @@ def angle(a: Lanes, b: Lanes) -> Pair:
 
 
 def atan(x: Lanes) -> Lanes:
-    high, low = angle(abs(x), x.like(1.0))
+    high, low = angle(at_most(abs(x), 2.0**64), x.like(1.0))
     return copysign(high + low, x)
 
 
 def atan2(y: Lanes, x: Lanes) -> Lanes:
+    """The angle of (|x|, |y|), reflected. Infinities count as 1 beside 0, or beside 1; 0/0 is the angle 0."""
     a, b = abs(y), abs(x)
     a_infinite, b_infinite = a.equals(math.inf), b.equals(math.inf)
-    both = a_infinite & b_infinite
-    a, b = where(both, 1.0, a), where(both, 1.0, b)
-    b = where(a.equals(0.0) & b.equals(0.0), 1.0, b)  # 0/0 is the angle 0
+    a, b = where(a_infinite, 1.0, where(b_infinite, 0.0, a)), where(b_infinite, 1.0, where(a_infinite, 0.0, b))
+    b = where(a.equals(0.0) & b.equals(0.0), 1.0, b)
     high, low = angle(a, b)
-    negative = x.bits < 0
     pi = arc(x, 1.0)
     other, error = ordered_sum(pi[0], -high)
-    result = where(negative, other + (error + (pi[1] - low)), high + low)
-    return copysign(where(x.is_nan(), x, result), y)
+    result = where(x.bits < 0, other + (error + (pi[1] - low)), high + low)
+    return copysign(where(x.is_nan() | y.is_nan(), math.nan, result), y)
 
 
 def _small(x: Lanes) -> tuple[Lanes, Lanes, Pair]:

@@ -1,4 +1,4 @@
-"""Formulas written on LLVM values: `Lanes` has Python's operators, so that each function below reads like its mathematics.
+"""Formulas written on LLVM values: `Lanes` has Python's operators, so that a function reads like its mathematics.
 
 A `Lanes` is a scalar or a vector of floats, integers of the same width, or truth values. Nothing is reassociated and
 nothing is contracted but the `fma` that is written out, so every lane gets the same result, whatever the width.
@@ -6,7 +6,7 @@ nothing is contracted but the `fma` that is written out, so every lane gets the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,8 +45,8 @@ FORMATS = {32: SINGLE, 64: DOUBLE}
 class Code:
     """Where instructions go, and the type that is computed with.
 
-    `has_fma`: whether a fused multiply-add is an instruction. `digits`: how many the result needs; fewer than the type has
-    where a float32 is computed in float64.
+    `has_fma`: whether a fused multiply-add is an instruction. `digits`: how many the result needs; fewer than the type
+    has where a float32 is computed in float64.
     """
 
     def __init__(self, builder: ir.IRBuilder, width: int, count: int | None, has_fma: bool, digits: int | None = None):
@@ -58,7 +58,7 @@ class Code:
         self._known: dict[Any, Lanes] = {}
 
     @property
-    def table(self) -> dict[str, Sequence[float]]:
+    def table(self) -> Mapping[str, Sequence[float]]:
         if self.format is SINGLE:
             return tables.SINGLE
         return tables.WIDE if self.digits <= SINGLE.digits else tables.DOUBLE
@@ -183,12 +183,21 @@ class Lanes:
         """The floats of this representation."""
         return Lanes(self.code, self.code.builder.bitcast(self.value, self.code.type("f")), "f")
 
+    def widened(self) -> Lanes:
+        """Of a float32 the same number in float64, to be computed with for a float32's precision."""
+        code = self.code.widened()
+        return Lanes(code, code.builder.fpext(self.value, code.type("f")))
+
+    def narrowed(self, like: Lanes) -> Lanes:
+        """A float64 rounded to float32."""
+        return Lanes(like.code, like.code.builder.fptrunc(self.value, like.value.type))
+
     @property
     def format(self) -> Format:
         return self.code.format
 
     @property
-    def table(self) -> dict[str, Sequence[float]]:
+    def table(self) -> Mapping[str, Sequence[float]]:
         return self.code.table
 
 
@@ -245,7 +254,7 @@ def whole(x: Lanes, factor: float = 1.0, offset: int = 0) -> tuple[Lanes, Lanes]
     """`n`, the whole number nearest to `x·factor`, and an integer whose low bits are those of `n + offset`.
 
     Adding 1.5·2^fraction leaves no room for a fraction, so the sum is rounded to a whole number, which then stands in
-    its low bits. It serves |x·factor| < 2^(fraction - 2), and needs no conversion between floats and integers, which not
+    its low bits. It serves |x·factor| < 2^(fraction - 2), and needs no conversion from float to integer, which not
     every machine has for vectors.
     """
     large = 1.5 * 2.0**x.format.fraction + offset

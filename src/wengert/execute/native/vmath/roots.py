@@ -19,7 +19,7 @@ def rsqrt(x: Lanes) -> Lanes:
 
 
 def hypot(x: Lanes, y: Lanes) -> Lanes:
-    """`√(x² + y²)`, both scaled by a power of two where squares would leave the range. Infinite if either is, even beside NaN."""
+    """`√(x² + y²)`, scaled where squares would leave the range. Infinite if either is, even beside NaN."""
     a, b = abs(x), abs(y)
     large, small = where(a > b, a, b), where(a > b, b, a)
     top = 2.0 ** (x.format.bias // 2 - 1)
@@ -39,7 +39,7 @@ def hypot(x: Lanes, y: Lanes) -> Lanes:
 
 
 def cbrt(x: Lanes) -> Lanes:
-    """x = 2^(3k + j)·m, a polynomial for the root of m, and two steps of Newton's, the last with the residual as a pair."""
+    """x = 2^(3k + j)·m; a polynomial for the root of m, then Newton's steps, the last with the residual as a pair."""
     a = abs(x)
     tiny = a < x.format.smallest_normal
     up = 3 * ((x.format.digits + 3) // 3)
@@ -52,9 +52,11 @@ def cbrt(x: Lanes) -> Lanes:
     m = m * where(j.equals(0.0), 1.0, where(j.equals(1.0), 2.0, x.like(4.0)))
     guess = polynomial(m * where(j.equals(0.0), 1.0, where(j.equals(1.0), 0.5, x.like(0.25))), x.table["CBRT"])
     guess = guess * where(j.equals(0.0), 1.0, where(j.equals(1.0), 2 ** (1 / 3), x.like(4 ** (1 / 3))))
-    for _ in range(1 if x.code.digits <= 24 else 2):
-        square = two_product(guess, guess)
-        cube = product(square, (guess, x.like(0.0)))
-        guess = guess + ((m - cube[0]) - cube[1]) / (3 * square[0])
+    if x.format.width == 64:
+        rough = guess * guess
+        guess = guess - fma(rough, guess, -m) / (3 * rough)
+    square = two_product(guess, guess)
+    cube = product(square, (guess, x.like(0.0)))
+    guess = guess + ((m - cube[0]) - cube[1]) / (3 * square[0])
     y = guess * power_of_two(integer) * where(tiny, 2.0 ** (-up // 3), x.like(1.0))
     return copysign(where((a > 0.0) & (a < math.inf), y, a), x)

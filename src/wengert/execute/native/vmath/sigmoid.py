@@ -35,7 +35,7 @@ def softplus(x: Lanes) -> Lanes:
 
 
 def logaddexp(x: Lanes, y: Lanes) -> Lanes:
-    """`max(x, y) + log(1 + exp(-|x - y|))`; where the two terms cancel the result is only as exact as the larger argument."""
+    """`max(x, y) + log(1 + exp(-|x - y|))`; where these cancel it is only as exact as the larger argument."""
     larger = where(x > y, x, y)
     smaller = where(x > y, y, x)
     d, rest = two_sum(smaller, -larger)

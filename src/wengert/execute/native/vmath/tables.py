@@ -1,8 +1,8 @@
 """The polynomials of the vector functions: made by tools/vmath_coefficients.py, not written by hand.
 
 Each is the polynomial of its length with the least weighted error (E. Y. Remez, 1934), coefficients from the constant
-upwards, rounded to the type in which it is evaluated. `SINGLE` serves float32 computed in float32, `WIDE` float32 computed in
-float64, `DOUBLE` float64. A comment gives the largest relative error that each leaves in its function.
+upwards, rounded to the type in which it is evaluated. `SINGLE` serves float32 computed in float32, `WIDE` float32
+computed in float64, `DOUBLE` float64. A comment gives the largest relative error that each leaves in its function.
 """
 
 # fmt: off

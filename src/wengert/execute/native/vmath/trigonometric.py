@@ -1,7 +1,8 @@
 """sin, cos, tan: `x = q·π/2 + r` with |r| ≤ π/4, and polynomials for the sine and the cosine of r.
 
-π/2 is subtracted in pieces (Cody and Waite, 1980). For arguments beyond `LIMITS` the product of x with the right 192 digits of 2/π is
-computed in integers (M. H. Payne and R. N. Hanek, *Radian reduction for trigonometric functions*, SIGNUM 18, 1983), lane by lane.
+π/2 is subtracted in pieces (Cody and Waite, 1980). For larger arguments the product of x with the right
+192 binary digits of 2/π is computed in integers, lane by lane (M. H. Payne and R. N. Hanek, *Radian reduction for
+trigonometric functions*, SIGNUM 18, 1983).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 from llvmlite import ir
 
 from wengert.execute.native.vmath.constants import DIGITS, PI, pieces
-from wengert.execute.native.vmath.lanes import Code, Lanes, fma, polynomial, whole, where
+from wengert.execute.native.vmath.lanes import Code, Lanes, fma, polynomial, where, whole
 from wengert.execute.native.vmath.twofold import Pair, ordered_sum, product, quotient, two_product, two_sum
 
 # pieces of π/2, and the largest argument that they serve; without a fused multiply-add the products of all but the
@@ -30,25 +31,22 @@ TABLE_BYTES = 176
 
 
 def sin(x: Lanes) -> Lanes:
-    q, (r, _) = reduced(abs(x))
-    y = circular(q, r)
-    return (y.bits ^ (x.bits & (1 << x.format.width - 1))).as_float
+    q, r = reduced(abs(x), paired=not x.code.has_fma)
+    return (circular(q, r).bits ^ (x.bits & (1 << x.format.width - 1))).as_float
 
 
 def cos(x: Lanes) -> Lanes:
-    q, (r, _) = reduced(abs(x))
+    q, r = reduced(abs(x), paired=not x.code.has_fma)
     return circular(q + 1, r)
 
 
 def tan(x: Lanes) -> Lanes:
     """The quotient of sine and cosine as pairs."""
     q, (r, rest) = reduced(abs(x), paired=True)
-    z = r * r
+    z, z_low = two_product(r, r)
     s = ordered_sum(r, fma(r * z, polynomial(z, x.table["SIN"]), rest))
     cosine, lost = ordered_sum(x.like(1.0), z * -0.5)
-    error = fma(r, r, -z) if x.code.has_fma else None
-    small = fma(z * z, polynomial(z, x.table["COS"]), lost) - r * rest
-    c = ordered_sum(cosine, small if error is None else fma(error, -0.5, small))
+    c = ordered_sum(cosine, fma(z * z, polynomial(z, x.table["COS"]), lost - fma(z_low, 0.5, r * rest)))
     odd = (q & 1).equals(1)
     over = where(odd, -c[0], s[0]), where(odd, -c[1], s[1])
     under = where(odd, s[0], c[0]), where(odd, s[1], c[1])
@@ -56,28 +54,36 @@ def tan(x: Lanes) -> Lanes:
     return ((high + low).bits ^ (x.bits & (1 << x.format.width - 1))).as_float
 
 
-def circular(q: Lanes, r: Lanes) -> Lanes:
-    """sin(q·π/2 + r)."""
+def circular(q: Lanes, pair: Pair) -> Lanes:
+    """sin(q·π/2 + r). Of the pair r the second part is used only where it is needed: where products are rounded."""
+    r, rest = pair
     z = r * r
-    s = fma(r * z, polynomial(z, r.table["SIN"]), r)
-    c = fma(z * z, polynomial(z, r.table["COS"]), fma(z, -0.5, 1.0))
+    s, c = polynomial(z, r.table["SIN"]), polynomial(z, r.table["COS"])
+    if r.code.has_fma:
+        s, c = fma(r * z, s, r), fma(z * z, c, fma(z, -0.5, 1.0))
+    else:
+        one, lost = ordered_sum(r.like(1.0), z * -0.5)
+        s, c = r + (r * z * s + rest), one + (lost + (z * z * c - r * rest))
     y = where((q & 1).equals(1), c, s)
     return (y.bits ^ ((q & 2) << r.format.width - 2)).as_float
 
 
 def reduced(x: Lanes, paired: bool = False) -> tuple[Lanes, Pair]:
-    """For x ≥ 0: (q in the low two bits of an integer, (r, what r lacks)); `paired` if the latter is to be known well."""
+    """For x ≥ 0: (q in the low two bits of an integer, (r, what r lacks)); the latter is 0 unless `paired`."""
     parts, limit = HALF_PI[x.format.width, x.code.has_fma]
     n, q = whole(x, 2 / math.pi)
-    r = x
-    for part in parts[:-2]:
-        r = fma(n, -part, r)
+    r, rest = fma(n, -parts[0], x), x.like(0.0)
+    for part in parts[1:-1]:
+        if paired:
+            p = n * part
+            r, lost = two_sum(r, -p)
+            rest = rest + (lost - fma(n, part, -p) if x.code.has_fma else lost)
+        else:
+            r = fma(n, -part, r)
     if paired:
-        p, error = two_product(n, n.like(parts[-2]))
-        r, lost = two_sum(r, -p)
-        r, rest = two_sum(r, fma(n, -parts[-1], lost - error))
+        r, rest = two_sum(r, fma(n, -parts[-1], rest))
     else:
-        r, rest = fma(n, -parts[-1], fma(n, -parts[-2], r)), x.like(0.0)
+        r = fma(n, -parts[-1], r)
     return _with_large(x, (x > limit) & (x < math.inf), q, r, rest)
 
 
@@ -108,7 +114,9 @@ def _with_large(x: Lanes, large: Lanes, q: Lanes, r: Lanes, rest: Lanes) -> tupl
         work = function.append_basic_block("work")
         b.cbranch(b.extract_element(large.value, i), work, skip)
         b.position_at_end(work)
-        found = [b.insert_element(s, v, i) for s, v in zip(states, _lane(code, b.extract_element(x.value, i)), strict=True)]
+        found = [
+            b.insert_element(s, v, i) for s, v in zip(states, _lane(code, b.extract_element(x.value, i)), strict=True)
+        ]
         worked = b.block
         b.branch(skip)
         b.position_at_end(skip)
@@ -161,7 +169,7 @@ def _reduction(module: ir.Module, has_fma: bool) -> ir.Function:
     bits = b.bitcast(function.args[0], I64)
     exponent = b.sub(b.lshr(bits, I64(52)), I64(1075))
     digits = b.or_(b.and_(bits, I64((1 << 52) - 1)), I64(1 << 52))
-    # x = digits·2^exponent; of 2/π the digits that matter begin where the product is 4 and end 190 digits behind the point
+    # x = digits·2^exponent; the digits of 2/π that matter begin where the product is 4 and end 190 behind the point
     shift = b.sub(I64(DIGITS - 120 - FRACTION), exponent)
     place = b.gep(_two_over_pi(module), [I64(0), b.lshr(shift, I64(3))], inbounds=True)
     window = b.load(b.bitcast(place, WINDOW.as_pointer()), align=1)

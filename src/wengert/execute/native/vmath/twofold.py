@@ -45,11 +45,12 @@ def product(a: Pair, b: Pair) -> Pair:
 
 
 def quotient(a: Pair, b: Pair) -> Pair:
-    """`a / b`: the remainder of the first quotient gives its correction."""
-    high = a[0] / b[0]
+    """`a / b`: a first quotient, and its correction by the remainder that it leaves. `1/b` must be finite."""
+    inverse = 1 / b[0]
+    high = a[0] * inverse
     p, e = two_product(high, b[0])
-    rest = ((a[0] - p) - e) + (a[1] - high * b[1])
-    return high, rest / b[0]
+    rest = ((a[0] - p) - e) + fma(-high, b[1], a[1])
+    return ordered_sum(high, rest * inverse)
 
 
 def root(a: Pair) -> Pair:
