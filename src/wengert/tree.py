@@ -9,6 +9,7 @@ inside modules (a tied weight) is one leaf, so that it has one derivative.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable
 from itertools import islice
@@ -22,13 +23,34 @@ from wengert.source import at_user_line
 _NUMBERS = (int, float, complex, np.ndarray, np.generic)
 
 
+moments = itertools.count(1)  # drawn by traces and modules, so that one can tell which was there first
+
+
 class Module:
     """Base of all models: a mutable object whose attributes are arrays, containers, modules or plain settings.
 
     Arrays (and containers and modules of arrays) are the leaves; Python numbers, strings and functions are
     settings, which belong to the structure. Assigning an array attribute inside a transformed function is
-    allowed: the transformation carries the new value out and writes it back.
+    allowed where the module is an argument of that function (or made in it): the transformation carries the new value
+    out and writes it back.
     """
+
+    __slots__ = ("__dict__", "__weakref__", "_born")
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Module:
+        module = object.__new__(cls)
+        object.__setattr__(module, "_born", next(moments))
+        return module
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        trace = getattr(value, "trace", None)
+        if trace is not None and trace.level > self._born:
+            raise ArgumentError(
+                f"{type(self).__name__}.{name} was assigned a value inside {trace.what}, but the module comes from outside "
+                "of it and is no argument, so nothing could carry the value out. Pass the module as an argument of the "
+                f"transformed function; in a loop, carry the value and assign it after the loop.{at_user_line()}"
+            )
+        object.__setattr__(self, name, value)
 
 
 class TreeDef:
@@ -270,7 +292,7 @@ class _Unflattener:
             return self.objects[d.meta]
         if kind == "object":
             cls, names = d.meta
-            x = object.__new__(cls)
+            x = cls.__new__(cls) if issubclass(cls, Module) else object.__new__(cls)
             self.objects.append(x)
             for n, c in zip(names, d.children, strict=True):
                 object.__setattr__(x, n, self.build(c))
@@ -382,4 +404,4 @@ register(
     lambda d: (d.values(), (d.default_factory, tuple(d))),
     lambda settings, values: defaultdict(settings[0], zip(settings[1], values, strict=True)),  # type: ignore[index]
 )
-register(deque, lambda d: (d, d.maxlen), lambda maxlen, items: deque(items, maxlen))  # type: ignore[arg-type]
+register(deque, lambda d: (d, d.maxlen), lambda maxlen, items: deque(items, maxlen))  # type: ignore[arg-type, call-overload]

@@ -26,6 +26,20 @@ def _repr(x: Array) -> str:
     return f"Array({np.array2string(data, separator=', ', prefix='Array(')}, {kind}{inside})"
 
 
+def _numbers(x: Array, wanted: str) -> Any:
+    """The numbers in `x`, for code that knows nothing of derivatives: refused while `x` is being differentiated."""
+    below: Any = x
+    while below is not None and below.trace is not None:
+        if below.trace.differentiates and x.dtype.kind in "fc":
+            raise ArgumentError(
+                f"{wanted} of a value that is being differentiated was asked for; the derivative would be lost there. "
+                "Compute with wg functions (wg.sin, not np.sin or math.sin); for a number that is to count as a constant "
+                f"(to print it, say) take wg.stop_gradient(x) first.{at_user_line()}"
+            )
+        below = below.data
+    return concrete(x, wanted)
+
+
 def _single(x: Array, wanted: str) -> Any:
     if x.size != 1:
         raise ArgumentError(
@@ -35,13 +49,25 @@ def _single(x: Array, wanted: str) -> Any:
     return np.asarray(concrete(x, wanted)).reshape(())[()]
 
 
-def _real(x: Array, wanted: str) -> Any:
+def _real(x: Array, wanted: str, lossy: bool = True) -> Any:
+    if lossy:
+        _numbers(x, wanted)
     value = _single(x, wanted)
     if x.dtype.kind == "c":
         raise DTypeError(
             f"{wanted} of a complex number was asked for; take wg.real(x) or wg.abs(x) first{at_user_line()}"
         )
     return value
+
+
+def _complex(x: Array) -> complex:
+    _numbers(x, "the value as a complex number")
+    return complex(_single(x, "the value as a complex number"))
+
+
+def _item(x: Array) -> Any:
+    _numbers(x, "the number")
+    return _single(x, "the number").item()
 
 
 def _index(x: Array) -> int:
@@ -51,7 +77,7 @@ def _index(x: Array) -> int:
 
 
 def _array(x: Array, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-    data = np.asarray(concrete(x, "the NumPy array"))
+    data = np.asarray(_numbers(x, "the NumPy array"))
     if dtype is not None and np.dtype(dtype) != data.dtype:
         if copy is False:
             raise ArgumentError(
@@ -90,7 +116,7 @@ def _matrix_transposed(x: Array) -> Array:
 def _dlpack(
     x: Array, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: bool | None = None
 ) -> Any:
-    data = np.asarray(concrete(x, "the DLPack capsule"))
+    data = np.asarray(_numbers(x, "the DLPack capsule"))
     if stream is not None or (dl_device is not None and tuple(dl_device) != (1, 0)):
         raise BufferError(f"this array is on the CPU, device (1, 0), without streams; asked for {dl_device}, {stream}")
     if copy or (copy is None and not data.flags.writeable and (max_version is None or max_version[0] < 1)):
@@ -144,9 +170,9 @@ def install() -> None:
     methods = {
         "__repr__": _repr,
         "__bool__": lambda x: bool(_single(x, "the truth value")),
-        "__int__": lambda x: int(_real(x, "the integer value")),
+        "__int__": lambda x: int(_real(x, "the integer value", lossy=False)),
         "__float__": lambda x: float(_real(x, "the value as a float")),
-        "__complex__": lambda x: complex(_single(x, "the value as a complex number")),
+        "__complex__": _complex,
         "__index__": _index,
         "__array__": _array,
         "__iter__": _iterate,
@@ -160,8 +186,8 @@ def install() -> None:
         "to_device": _to_device,
         "__dlpack_device__": lambda x: (1, 0),
         "__array_namespace__": _namespace,
-        "item": lambda x: _single(x, "the number").item(),
-        "tolist": lambda x: np.asarray(concrete(x)).tolist(),
+        "item": _item,
+        "tolist": lambda x: np.asarray(_numbers(x, "the list of numbers")).tolist(),
         "T": property(_transposed),
         "mT": property(_matrix_transposed),
         "device": property(lambda x: "cpu"),

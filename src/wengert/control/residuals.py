@@ -8,8 +8,7 @@ a turn.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-
-import numpy as np
+from typing import Any
 
 from wengert.control.call import split_static
 from wengert.diff.linearize import split, transpose_at
@@ -20,8 +19,7 @@ from wengert.ir.record import live_nodes, stage
 from wengert.ir.types import ArrayType
 from wengert.ops.arithmetic import add
 from wengert.ops.compare import select
-
-ALIVE = ArrayType((), np.dtype(np.bool_))
+from wengert.ops.shape import reshape
 
 
 def active_carry(body: Graph, marks: Sequence[bool], num_consts: int, num_carry: int) -> list[bool]:
@@ -38,14 +36,21 @@ def active_carry(body: Graph, marks: Sequence[bool], num_consts: int, num_carry:
 class BodyDerivative:
     """A loop body split for differentiation by the inputs in `marks`.
 
-    With `masked`, a last stacked input says whether the turn took place (a batched `while_loop` goes on for examples
-    that have finished); where it did not, tangents and cotangents of the carry pass unchanged.
+    With `alive`, the type of a last stacked input that says whether the turn took place (a batched `while_loop` goes on
+    for examples that have finished): where it did not, tangents and cotangents of the carry pass unchanged.
     """
 
-    def __init__(self, body: Graph, marks: Sequence[bool], num_consts: int, num_carry: int, masked: bool = False):
+    def __init__(
+        self,
+        body: Graph,
+        marks: Sequence[bool],
+        num_consts: int,
+        num_carry: int,
+        alive: ArrayType | None = None,
+    ):
         self.body = body
         self.marks = list(marks)
-        self.masked = masked
+        self.alive = alive
         self.split = split_static(body, marks)
         nc, nk, n = num_consts, num_carry, len(body.outputs)
         self.num_carry = nk
@@ -90,8 +95,8 @@ class BodyDerivative:
         # the stacked inputs of the linear body: each sequence once, then what was emitted
         self.sequences = sorted({i for kind, i in self.sources if kind == "sequence"})
         self.stacked_types = [self.body.in_types[nc + nk + i] for i in self.sequences] + [r.type for r in emitted]
-        if self.masked:
-            self.stacked_types.append(ALIVE)
+        if self.alive is not None:
+            self.stacked_types.append(self.alive)
 
     def residuals(
         self, consts: Sequence[Array], xs: Sequence[Array], emitted: Sequence[Array]
@@ -125,8 +130,8 @@ class BodyDerivative:
             found = [next(outs) if a else None for a in self.split.active_out]
             carry = [c for c, m in zip(found[: self.num_carry], self.carry_marks, strict=True) if m]
             new = [zeros(t) if c is None else c for c, t in zip(carry, self.carry_types, strict=True)]
-            if self.masked:
-                new = [select(stacked[-1], c, old) for c, old in zip(new, carry_t, strict=True)]
+            if self.alive is not None:
+                new = [_where_alive(stacked[-1], c, old) for c, old in zip(new, carry_t, strict=True)]
             return new + [y for y in found[self.num_carry :] if y is not None]
 
         types = [*self.fixed_types, *self.const_types, *self.carry_types, *self.stacked_types]
@@ -140,9 +145,9 @@ class BodyDerivative:
             fixed, carry_c, sums, stacked, rest = _cut(args, self.num_fixed, n_carry, n_const, len(self.stacked_types))
             passing: list[Array] = []
             arriving = list(carry_c)
-            if self.masked:
-                arriving = [select(stacked[-1], c, 0) for c in carry_c]
-                passing = [select(stacked[-1], 0, c) for c in carry_c]
+            if self.alive is not None:
+                arriving = [_where_alive(stacked[-1], c, 0) for c in carry_c]
+                passing = [_where_alive(stacked[-1], 0, c) for c in carry_c]
             by_carry = iter(arriving)
             cotangents = [
                 c
@@ -155,7 +160,7 @@ class BodyDerivative:
                 self.split.linear, self._arrange(fixed, stacked), [*cotangents, *_at(given, rest, self.y_types)]
             )
             const_c, carry, x_c = _cut(back, n_const, n_carry)
-            if self.masked:
+            if self.alive is not None:
                 carry = [add.bind(c, p) for c, p in zip(carry, passing, strict=True)]
             return [*carry, *(add.bind(s, c) for s, c in zip(sums, const_c, strict=True)), *x_c]
 
@@ -163,12 +168,18 @@ class BodyDerivative:
         return self._staged(("backward", tuple(given)), run, types + _chosen(self.y_types, given))
 
     def _staged(self, what: tuple[object, ...], run: Callable[..., list[Array]], types: list[ArrayType]) -> Graph:
-        key = (*what, tuple(self.marks), self.num_carry, self.masked)
+        key = (*what, tuple(self.marks), self.num_carry, self.alive)
         if key not in self.body.cache:
             graph, outer = stage(run, types, f"{self.body.name}: {what[0]}")
             assert not outer
             self.body.cache[key] = graph
         return self.body.cache[key]
+
+
+def _where_alive(alive: Array, x: Any, y: Any) -> Array:
+    """`x` for the examples (the leading axes) whose turn took place, else `y`."""
+    ndim = max(v.ndim for v in (x, y) if isinstance(v, Array))
+    return select(reshape(alive, alive.shape + (1,) * (ndim - alive.ndim)), x, y)
 
 
 def _cut(values: Sequence[Array], *lengths: int) -> list[Sequence[Array]]:

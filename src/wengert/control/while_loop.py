@@ -17,7 +17,7 @@ from wengert.control.call import floating
 from wengert.control.carry import follow_types, settle_carry
 from wengert.control.checkpoint import checkpoint as recompute
 from wengert.control.functions import Staged, check_types, flatten_arrays, stage_function
-from wengert.control.residuals import ALIVE, BodyDerivative, active_carry
+from wengert.control.residuals import BodyDerivative, active_carry
 from wengert.control.scan import LoopDerivative, forward_body
 from wengert.diff.sparse.pattern import union, walk
 from wengert.diff.zeros import zeros
@@ -82,7 +82,7 @@ class While(Primitive):
         body, nt, nb = params["body"], params["num_test"], params["num_body"]
         nk = len(values) - nt - nb
         derivative = BodyDerivative(
-            body, active_carry(body, floating(values, active)[nt:], nb, nk), nb, nk, masked=True
+            body, active_carry(body, floating(values, active)[nt:], nb, nk), nb, nk, params["test"].out_types[0]
         )
         outs = self.bind(*values, **{**params, "body": derivative.primal, "emit": True})
         n = len(body.outputs)
@@ -212,7 +212,7 @@ def while_loop(
     carry, staged = settle_carry(stage_body, carry, carry_tree, "while_loop")
     check = stage_function(test, in_tree, [c.type for c in carry], "while_loop")
     outs = check.graph.out_types
-    if len(outs) != 1 or outs[0].shape != () or outs[0].dtype != ALIVE.dtype:
+    if len(outs) != 1 or outs[0].shape != () or outs[0].dtype.kind != "b":
         raise (ArgumentError if len(outs) != 1 else ShapeError if outs[0].shape else DTypeError)(
             f"while_loop: the test returned {', '.join(map(repr, outs)) or 'nothing'}; expected one boolean of shape "
             f"(). Compare numbers (x > 0), and reduce arrays with wg.any or wg.all.{at_user_line()}"

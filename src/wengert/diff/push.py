@@ -31,6 +31,7 @@ class Forward(Trace):
 
     __slots__ = ()
     what = "a forward derivative"
+    differentiates = True
 
     def process(self, primitive: Primitive, args: tuple[Array, ...], params: Params) -> Any:
         values = [a.data if a.trace is self else a for a in args]

@@ -7,7 +7,6 @@ a running transformation (a `Trace`); traces nest, and each has a level: the tra
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from wengert.errors import AbstractValueError
 from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType, Shape
+from wengert.tree import moments
 
 
 class Array:  # noqa: PLW1641  its operators and its hash are attached with the rest
@@ -120,10 +120,10 @@ class Trace:
 
     __slots__ = ("closed", "level")
     what = "a transformation"
-    _levels = count(1)  # never gives a number twice, whatever threads ask
+    differentiates = False  # whether turning a tracer into plain numbers loses a derivative
 
     def __init__(self) -> None:
-        self.level = next(Trace._levels)
+        self.level = next(moments)  # never the same number twice, whatever threads ask
         self.closed = False
 
     def process(self, primitive: Any, args: tuple[Array, ...], params: dict[str, Any]) -> Any:

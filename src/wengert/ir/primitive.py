@@ -120,12 +120,16 @@ class Primitive:
         if top is None:
             return evaluate_now(self, args, params)
         if top.closed:
-            raise EscapedTraceError(
-                f"{self.name}: an argument of type {next(a for a in args if a.trace is top).type} escaped: it was made "
-                f"inside {top.what} that has ended. Return it from the transformed function instead of keeping it in a "
-                f"global, an attribute or a closure.{at_user_line()}"
-            )
+            raise escaped(f"{self.name}: an argument", next(a for a in args if a.trace is top))
         return top.process(self, args, params)
+
+
+def escaped(what: str, a: Array) -> EscapedTraceError:
+    """The error for a value whose transformation has ended."""
+    return EscapedTraceError(
+        f"{what} of type {a.type} escaped: it was made inside {a.trace.what} that has ended. Return it from the transformed "
+        f"function instead of keeping it in a global, an attribute or a closure.{at_user_line()}"
+    )
 
 
 watchers: list[Callable[[Primitive, Sequence[Any], Params, Any], None]] = []  # see debug.py

@@ -11,7 +11,7 @@ from typing import Any
 
 from wengert.ir.array import Array, Trace
 from wengert.ir.graph import Graph, Node, NotedNode, Var
-from wengert.ir.primitive import Params, Primitive, evaluate_now, out_type, watchers
+from wengert.ir.primitive import Params, Primitive, escaped, evaluate_now, out_type, watchers
 from wengert.ir.source import user_source
 from wengert.ir.types import ArrayType
 from wengert.ir.watch import step_watchers, watched_linearize
@@ -35,6 +35,9 @@ class Recorder(Trace):
 
     def finish(self, outputs: Sequence[Array], name: str = "") -> Graph:
         """Close the recording and hand over the graph."""
+        for a in outputs:
+            if a.trace is not None and a.trace is not self and a.trace.closed:
+                raise escaped("the result of a transformed function, a value", a)
         graph = Graph(self.inputs, self.nodes, outputs, self, self.size, name)
         self.close()
         return graph
@@ -72,6 +75,8 @@ class Staging(Recorder):
         """`a` as it may stand in this graph: one of its values, a constant, or a captured tracer made an input."""
         if a.trace is None or a.trace is self:
             return a
+        if a.trace.closed:
+            raise escaped("a value used by a transformed function,", a)
         known = self.captured.get(id(a))
         if known is None:
             known = self.captured[id(a)] = (a, self._var(None, a.type))
@@ -95,6 +100,7 @@ class Tape(Recorder):
 
     __slots__ = ("everything", "noting")
     what = "a derivative"
+    differentiates = True
 
     def __init__(self, everything: bool = False):
         super().__init__()

@@ -15,7 +15,7 @@ from wengert.ops.contract import matmul
 from wengert.ops.elementwise import Elementwise
 from wengert.ops.promote import promote
 
-_KNOWN = (Array, int, float, complex, np.ndarray, np.generic)
+_KNOWN = (Array, int, float, complex, np.ndarray, np.generic, list, tuple)
 
 
 def _known(x: Any) -> bool:
