@@ -5,7 +5,9 @@ A tape holds every intermediate array. If it hung in a cycle, memory would grow 
 
 from __future__ import annotations
 
+import functools
 import gc
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 
 import wengert as wg
+from wengert.execute import jit as jit_module
 
 X = np.arange(1.0, 17.0).reshape(4, 4) / 17 + np.eye(4)
 
@@ -86,3 +89,28 @@ def test_an_array_in_a_cycle_is_noticed(no_collector: None) -> None:
     ring.append(ring)
     del ring
     assert arrays() == before + 1
+
+
+def test_jit_forgets_the_oldest_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jit_module, "MOST", 4)
+    apply = wg.jit(lambda f, x: f(x))  # a function is a setting: each new one is a new program
+    kept = [weakref.ref(f) for f in [apply_new(apply, float(i)) for i in range(8)]]
+    gc.collect()
+    assert [r() is not None for r in kept] == [False] * 4 + [True] * 4
+
+
+def apply_new(apply: Any, factor: float) -> Callable[[Any], Any]:
+    def times(x: Any) -> Any:
+        return x * factor
+
+    assert float(apply(times, 2.0)) == 2.0 * factor
+    return times
+
+
+def test_jit_takes_any_callable() -> None:
+    class Doubler:
+        def __call__(self, x: Any) -> Any:
+            return x * 2
+
+    assert float(wg.jit(functools.partial(lambda a, b: a * b, 2.0))(3.0)) == 6.0
+    assert float(wg.jit(Doubler())(3.0)) == 6.0

@@ -76,6 +76,16 @@ def plain_key(args: Sequence[Any]) -> Any:
     return tuple(key)
 
 
+MOST = 1024  # programs kept for one function: settings that are new at each call must not fill the memory
+
+
+def keep(programs: dict[Any, Any], key: Any, program: Any) -> None:
+    """Remember `program`, and forget the oldest where there are too many."""
+    while len(programs) >= MOST:
+        programs.pop(next(iter(programs)), None)
+    programs[key] = program
+
+
 class Lowered:
     """What `jit` made of a function for arguments of certain types, stage by stage.
 
@@ -104,7 +114,8 @@ class Jitted:
     """A function compiled at its first call with arguments of given types and structure; see `jit`."""
 
     def __init__(self, f: Callable[..., Any], executor: str | None):
-        functools.update_wrapper(self, f)
+        functools.update_wrapper(self, f, updated=())  # the attributes of a callable object are its own
+        self.__name__ = getattr(f, "__name__", type(f).__name__)
         self._f = f
         self._executor = importlib.import_module(EXECUTORS[executor or DEFAULT])
         self._run = self._executor.run
@@ -120,7 +131,7 @@ class Jitted:
                     return plain.run_plain(args)
                 program = self._program(tree.Opened((args, kwargs)), [as_array(a) for a in args])
                 if not program.captured and not program.assigned:
-                    self._plain[key] = Plain(program, self._run)
+                    keep(self._plain, key, Plain(program, self._run))
         opened = tree.Opened((args, kwargs))
         leaves = [as_array(v, f"{self.__name__}") for v in opened.leaves]
         program = self._program(opened, leaves)
@@ -142,7 +153,7 @@ class Jitted:
         if program is None:
             program = self._stage(opened, leaves)
             if not program.captured:  # captured tracers belong to this one call
-                self._programs[key] = program
+                keep(self._programs, key, program)
         return program
 
     def _stage(self, opened: tree.Opened, leaves: Sequence[Array]) -> Program:
