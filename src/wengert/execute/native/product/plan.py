@@ -8,6 +8,7 @@ unit   (batch index, block of columns, block of rows)
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,6 +16,7 @@ from wengert.execute.native.product.code import Machine
 from wengert.execute.native.product.spec import ProductSpec, Target
 
 UNIT_FLOPS = 1_000_000  # a unit should be worth handing to a thread: some 5 µs
+LINE, SETS = 64, 64  # bytes of a line of the first-level cache, and sets that a line's address chooses from
 MANY = 20  # tiles that read the same panel
 ROWS_OF_SUMS = 1024  # of a block whose sums are kept between chunks
 DOT_ROWS = 6  # up to so many rows, packing Bᵀ costs more than multiplying vectors along k
@@ -75,25 +77,30 @@ def row_limit(machine: Machine, vectors: int) -> int:
     return max(2 * vectors <= machine.registers, min(16, (machine.registers - spare - vectors) // vectors))
 
 
-def cycles(rows: int, vectors: int, k: int, machine: Machine) -> float:
+def cycles(rows: int, vectors: int, k: int, stride: int, machine: Machine) -> float:
     """An estimate for a tile and one step of k.
 
     Two multiply-adds and two loads a cycle; what a panel costs that must come from the second-level cache for every
-    tile; the tile's own cost, shared by the steps.
+    tile; the tile's own cost, shared by the steps. Rows of B that are `stride` bytes apart, a multiple of several lines
+    of cache, crowd into a few of the cache's sets.
     """
-    far = k * vectors * machine.vector_bytes > machine.near
+    row = vectors * machine.vector_bytes
+    crowding = math.gcd(SETS, stride // LINE) if stride and stride % LINE == 0 else 1
+    far = k * max(row, crowding * LINE) > machine.near
     return (
-        max(rows * vectors, 1.1 * (rows + vectors), 8) / 2 + vectors * far / 4 + (12 + 0.5 * rows * vectors) / max(k, 1)
+        max(rows * vectors, 1.1 * (rows + vectors), 10) / 2
+        + vectors * far / 2
+        + (12 + 0.5 * rows * vectors) / max(k, 1)
     )
 
 
-def choose_tile(m: int, n: int, k: int, machine: Machine) -> tuple[int, int]:
+def choose_tile(m: int, n: int, k: int, stride: int, machine: Machine) -> tuple[int, int]:
     """Rows and vectors of a tile, with the least estimated time; of equals the larger tile."""
     best = (float("inf"), 0, 1, 1)
     for vectors in range(1, min(machine.registers // 2, -(-n // machine.lanes)) + 1):
         for rows in range(1, min(m, row_limit(machine, vectors)) + 1):
             count = -(-m // rows) * -(-n // (vectors * machine.lanes))
-            best = min(best, (count * cycles(rows, vectors, k, machine), -rows * vectors, rows, vectors))
+            best = min(best, (count * cycles(rows, vectors, k, stride, machine), -rows * vectors, rows, vectors))
     return best[2], best[3]
 
 
@@ -112,7 +119,7 @@ def make_plan(spec: ProductSpec, target: Target) -> Plan:
         per_unit = max(1, min(panels, UNIT_FLOPS // (2 * m * lanes * k)))
         return Plan(spec, transposed, True, 1, m, lanes, panels, k, ak != 1, False, m, per_unit)
 
-    rows, vectors = choose_tile(m, n, k, machine)
+    rows, vectors = choose_tile(m, n, k, abs(bk) * size if bj == 1 else 0, machine)
     width = min(n, vectors * lanes)
     tiles, panels = -(-m // rows), -(-n // width)
     # a panel whose rows lie far apart and that is read again and again misses pages and cache sets
