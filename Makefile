@@ -23,6 +23,7 @@ table: $(VENV)/.stamp # the contract table, from the primitives themselves
 	$(BIN)/python -m wengert primitives > docs/primitives.md
 
 $(VENV)/.stamp: pyproject.toml
+	@echo "setting up $(VENV) (about a minute)"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
 	touch $@

@@ -128,6 +128,11 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
         Array([ 3., 12.], dtype=float32)
     """
 
+    if not callable(f):
+        raise ArgumentError(
+            f"vmap takes a function, got {type(f).__name__}; write vmap(f)(x), not vmap(f(x)){at_user_line()}"
+        )
+
     @functools.wraps(f)
     def vmapped(*args: Any, **kwargs: Any) -> Any:
         if isinstance(in_axes, (tuple, list)) and len(in_axes) != len(args):

@@ -46,9 +46,9 @@ class Module:
         trace = getattr(value, "trace", None)
         if trace is not None and trace.level > self._born:
             raise ArgumentError(
-                f"{type(self).__name__}.{name} was assigned a value inside {trace.what}, but the module comes from outside "
-                "of it and is no argument, so nothing could carry the value out. Pass the module as an argument of the "
-                f"transformed function; in a loop, carry the value and assign it after the loop.{at_user_line()}"
+                f"{type(self).__name__}.{name} was assigned a value inside {trace.what}, but the module comes from "
+                "outside of it and is no argument, so nothing could carry the value out. Pass the module as an argument "
+                f"of the transformed function; in a loop, carry the value and assign it after the loop.{at_user_line()}"
             )
         object.__setattr__(self, name, value)
 
@@ -184,8 +184,8 @@ class _Flattener:
         setting = _Setting(x)
         if not (setting.hashable or inside or self.records):
             raise TreeError(
-                f"a {cls.__name__} is neither an array nor a container that is known, so what it holds would be taken for "
-                f"a constant. Make it a tuple, list, dict or dataclass, or register its class with wg.tree.register."
+                f"a {cls.__name__} is neither an array nor a container that is known, so what it holds would be taken "
+                f"for a constant. Make it a tuple, list, dict or dataclass, or register its class with wg.tree.register."
                 f"{at_user_line()}"
             )
         return TreeDef("static", setting)

@@ -33,8 +33,8 @@ def _numbers(x: Array, wanted: str) -> Any:
         if below.trace.differentiates and x.dtype.kind in "fc":
             raise ArgumentError(
                 f"{wanted} of a value that is being differentiated was asked for; the derivative would be lost there. "
-                "Compute with wg functions (wg.sin, not np.sin or math.sin); for a number that is to count as a constant "
-                f"(to print it, say) take wg.stop_gradient(x) first.{at_user_line()}"
+                "Compute with wg functions (wg.sin, not np.sin or math.sin); for a number that is to count as a "
+                f"constant (to print it, say) take wg.stop_gradient(x) first.{at_user_line()}"
             )
         below = below.data
     return concrete(x, wanted)

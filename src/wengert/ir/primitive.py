@@ -127,8 +127,8 @@ class Primitive:
 def escaped(what: str, a: Array) -> EscapedTraceError:
     """The error for a value whose transformation has ended."""
     return EscapedTraceError(
-        f"{what} of type {a.type} escaped: it was made inside {a.trace.what} that has ended. Return it from the transformed "
-        f"function instead of keeping it in a global, an attribute or a closure.{at_user_line()}"
+        f"{what} of type {a.type} escaped: it was made inside {a.trace.what} that has ended. Return it from the "
+        f"transformed function instead of keeping it in a global, an attribute or a closure.{at_user_line()}"
     )
 
 

@@ -194,7 +194,7 @@ class Elementwise(Primitive):
 
     def type(self, *types: ArrayType, **params: Any) -> ArrayType:
         dtype = types[0].dtype
-        if len(types) > 1 and any([t.dtype != dtype for t in types]):
+        if len(types) > 1 and any(t.dtype != dtype for t in types):
             raise DTypeError(
                 f"{self.name}: inputs of types {', '.join(t.dtype.name for t in types)}; they must be equal"
                 + at_user_line()

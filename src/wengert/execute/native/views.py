@@ -29,7 +29,7 @@ class Counter:
 
 @dataclass(eq=False)
 class Chosen:
-    """A position along an axis of this length that the program computes; negative ones wrap, then outside is clipped."""
+    """A position that the program computes along an axis of this length; negative ones wrap, then it is clipped."""
 
     position: View
     length: int
