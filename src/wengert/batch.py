@@ -12,10 +12,10 @@ from wengert.ir.array import Array, Trace, Tracer
 from wengert.ir.graph import Graph, replay
 from wengert.ir.primitive import Params, Primitive
 from wengert.ir.record import stage
-from wengert.ir.source import at_user_line
 from wengert.ir.types import Shape, normalize_axis
 from wengert.ops.promote import as_array
 from wengert.ops.shape import broadcast_to, move_axis
+from wengert.source import at_user_line
 
 
 class Batched(Tracer):

@@ -11,8 +11,8 @@ import numpy as np
 from wengert.errors import NonFiniteError
 from wengert.ir.array import Array
 from wengert.ir.primitive import Params, Primitive, watchers
-from wengert.ir.source import Source, at_user_line
 from wengert.ir.watch import step_watchers
+from wengert.source import Source, at_user_line
 
 __all__ = ["debug_nonfinite"]
 

@@ -13,8 +13,8 @@ from wengert.errors import ArgumentError
 from wengert.ir.array import Array
 from wengert.ir.graph import Graph, last_uses
 from wengert.ir.record import Tape
-from wengert.ir.source import at_user_line
 from wengert.ops.promote import as_array
+from wengert.source import at_user_line
 
 __all__ = ["GraphSummary", "explain"]
 

@@ -18,12 +18,12 @@ from wengert.array.dtypes import require_cpu
 from wengert.array.manipulation import roll
 from wengert.errors import ArgumentError, DTypeError, ShapeError
 from wengert.ir.array import Array
-from wengert.ir.source import at_user_line
 from wengert.ir.types import DEFAULT_FLOAT, as_dtype, complex_dtype, float_dtype, normalize_axes, normalize_axis
 from wengert.ops.complex import conj
 from wengert.ops.fft import SCALES, fft_p, irfft_p, rfft_p
 from wengert.ops.promote import as_array, convert, number
 from wengert.ops.shape import pad_p
+from wengert.source import at_user_line
 
 __all__ = [
     "fft", "fft2", "fftfreq", "fftn", "fftshift", "hfft", "ifft", "ifft2", "ifftn", "ifftshift", "ihfft", "irfft",

@@ -10,7 +10,6 @@ import numpy as np
 from wengert.array.indexing import MaskError, Plan, getitem
 from wengert.errors import DTypeError, ShapeError
 from wengert.ir.array import Array
-from wengert.ir.source import at_user_line
 from wengert.ir.types import broadcast_shapes
 from wengert.ops.arithmetic import add, divide, maximum, minimum, multiply, power
 from wengert.ops.compare import select
@@ -18,6 +17,7 @@ from wengert.ops.dynamic import dynamic_update_slice_p
 from wengert.ops.index import scatter
 from wengert.ops.promote import number, promote
 from wengert.ops.shape import broadcast_to, flip_p, pad_p, permute, reshape
+from wengert.source import at_user_line
 
 _OPERATIONS = {"add": add, "mul": multiply, "min": minimum, "max": maximum, "divide": divide, "power": power}
 

@@ -10,13 +10,13 @@ import numpy as np
 
 from wengert.errors import ArgumentError, ShapeError
 from wengert.ir.array import Array
-from wengert.ir.source import at_user_line
 from wengert.ir.types import float_dtype
 from wengert.ops.conv import conv_p, turned
 from wengert.ops.pool import max_pool_p, sum_pool_p
 from wengert.ops.promote import as_array, convert, promote
 from wengert.ops.shape import reshape
 from wengert.ops.window import Pairs, Steps, spread, window_reduce
+from wengert.source import at_user_line
 
 Setting = int | Sequence[int]
 Padding = int | str | Sequence[int] | Sequence[tuple[int, int]]

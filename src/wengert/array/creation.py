@@ -10,11 +10,11 @@ import numpy as np
 from wengert.array.dtypes import require_cpu
 from wengert.errors import ArgumentError, DTypeError, ShapeError
 from wengert.ir.array import Array
-from wengert.ir.source import at_user_line
 from wengert.ir.types import DEFAULT_COMPLEX, DEFAULT_FLOAT, DEFAULT_INT, Shape, as_dtype, bool_
 from wengert.ops.compare import select
 from wengert.ops.promote import as_array, convert, list_to_array, number
 from wengert.ops.shape import broadcast_to, reshape
+from wengert.source import at_user_line
 
 _DEFAULTS = {"b": bool_, "i": DEFAULT_INT, "f": DEFAULT_FLOAT, "c": DEFAULT_COMPLEX}
 

@@ -8,13 +8,13 @@ from wengert.array.manipulation import concat
 from wengert.array.reductions import widened
 from wengert.errors import ArgumentError, ShapeError
 from wengert.ir.array import Array
-from wengert.ir.source import at_user_line
 from wengert.ir.types import normalize_axis
 from wengert.ops import cumulative as ops
 from wengert.ops.arithmetic import subtract
 from wengert.ops.compare import not_equal
 from wengert.ops.promote import as_array
 from wengert.ops.shape import reshape, slice_p
+from wengert.source import at_user_line
 
 
 def cumulative_sum(

@@ -9,7 +9,6 @@ import numpy as np
 
 from wengert.errors import ArgumentError, DTypeError
 from wengert.ir.array import Array
-from wengert.ir.source import at_user_line
 from wengert.ir.types import (
     DEFAULT_COMPLEX,
     DEFAULT_FLOAT,
@@ -21,6 +20,7 @@ from wengert.ir.types import (
     weak_dtype,
 )
 from wengert.ops.promote import as_array, convert
+from wengert.source import at_user_line
 
 _WEAK_KIND = {int: "i", float: "f", complex: "c"}
 _WEAK_DEFAULT = {"b": bool_, "i": DEFAULT_INT, "f": DEFAULT_FLOAT, "c": DEFAULT_COMPLEX}

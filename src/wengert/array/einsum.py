@@ -10,13 +10,13 @@ from wengert.array.contraction_path import Label, contraction_path
 from wengert.errors import ArgumentError, ShapeError
 from wengert.ir.array import Array
 from wengert.ir.primitive import Primitive
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType, Shape, float32
 from wengert.ops.arithmetic import multiply
 from wengert.ops.contract import dot_general_p
 from wengert.ops.promote import as_array, promote
 from wengert.ops.reduce import sum_p
 from wengert.ops.shape import permute_p, reshape_p, slice_p
+from wengert.source import at_user_line
 
 Labels = tuple[Label, ...]
 Step = tuple[Primitive, dict[str, Any]]

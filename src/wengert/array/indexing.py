@@ -22,11 +22,11 @@ import numpy as np
 from wengert.errors import AbstractValueError, ArgumentError, DTypeError, OutOfRangeError, WengertError
 from wengert.ir.array import Array, WeakArray, concrete
 from wengert.ir.primitive import watchers
-from wengert.ir.source import at_user_line
 from wengert.ir.types import Shape, broadcast_shapes
 from wengert.ops.index import gather
 from wengert.ops.promote import as_array
 from wengert.ops.shape import broadcast_to, flip_p, permute, reshape, slice_p
+from wengert.source import at_user_line
 
 _BASIC = frozenset((int, slice, NoneType, EllipsisType))
 _BOUNDS = frozenset((int, NoneType))

@@ -11,10 +11,10 @@ import numpy as np
 from wengert.array.creation import as_shape, copied
 from wengert.errors import ArgumentError, ShapeError
 from wengert.ir.array import Array, concrete
-from wengert.ir.source import at_user_line
 from wengert.ir.types import broadcast_shapes, normalize_axes, normalize_axis
 from wengert.ops import shape as ops
 from wengert.ops.promote import as_array, promote
+from wengert.source import at_user_line
 
 
 def reshape(x: Any, /, shape: Any, *, copy: bool | None = None) -> Array:

@@ -12,8 +12,8 @@ from wengert.array.dtypes import require_cpu
 from wengert.array.manipulation import unstack
 from wengert.errors import ArgumentError, DTypeError
 from wengert.ir.array import Array, concrete
-from wengert.ir.source import at_user_line
 from wengert.ops.shape import permute
+from wengert.source import at_user_line
 
 
 def _repr(x: Array) -> str:

@@ -7,12 +7,12 @@ from typing import Any
 
 from wengert.errors import ShapeError
 from wengert.ir.array import Array
-from wengert.ir.source import at_user_line
 from wengert.ir.types import broadcast_shapes, normalize_axis
 from wengert.ops import contract
 from wengert.ops.complex import conj
 from wengert.ops.promote import promote
 from wengert.ops.shape import broadcast_to, move_axis
+from wengert.source import at_user_line
 
 
 def matmul(x1: Any, x2: Any, /) -> Array:

@@ -12,7 +12,6 @@ from typing import Any
 from wengert.errors import DTypeError
 from wengert.ir.array import Array
 from wengert.ir.primitive import Primitive
-from wengert.ir.source import at_user_line
 from wengert.ir.types import DEFAULT_INT, Shape, as_dtype, float16, float32, float_dtype, int64, normalize_axes, uint64
 from wengert.ops import reduce as ops
 from wengert.ops.arithmetic import square
@@ -21,6 +20,7 @@ from wengert.ops.complex import imag, real
 from wengert.ops.promote import as_array, convert
 from wengert.ops.shape import reshape
 from wengert.ops.transcendental import sqrt
+from wengert.source import at_user_line
 
 Axis = int | tuple[int, ...] | None
 

@@ -9,13 +9,13 @@ import numpy as np
 from wengert.array import reductions
 from wengert.errors import ArgumentError, ShapeError
 from wengert.ir.array import Array, concrete
-from wengert.ir.source import at_user_line
 from wengert.ir.types import float64
 from wengert.ops.arithmetic import abs_, maximum, minimum
 from wengert.ops.compare import equal, isfinite, isnan, less_equal, select
 from wengert.ops.index import gather
 from wengert.ops.promote import as_array, convert, promote
 from wengert.ops.search import searchsorted_p
+from wengert.source import at_user_line
 
 
 def where(condition: Any, x1: Any, x2: Any, /) -> Array:

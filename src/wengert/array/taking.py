@@ -9,12 +9,12 @@ import numpy as np
 from wengert.array.indexing import check_range
 from wengert.errors import ArgumentError, DTypeError, ShapeError
 from wengert.ir.array import Array
-from wengert.ir.source import at_user_line
 from wengert.ir.types import DEFAULT_FLOAT, as_dtype, broadcast_shapes, normalize_axis
 from wengert.ops.compare import equal
 from wengert.ops.index import along_axis, gather, iota
 from wengert.ops.promote import as_array, convert
 from wengert.ops.shape import broadcast_to, permute, reshape
+from wengert.source import at_user_line
 
 
 def _positions(indices: Any, what: str) -> Array:

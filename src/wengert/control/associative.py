@@ -9,11 +9,11 @@ from wengert import tree
 from wengert.control.functions import flatten_arrays
 from wengert.errors import ShapeError
 from wengert.ir.array import Array
-from wengert.ir.source import at_user_line
 from wengert.ir.types import normalize_axis
 from wengert.ops.arithmetic import add
 from wengert.ops.promote import number
 from wengert.ops.shape import concat_p, flip_p, pad_p, slice_p
+from wengert.source import at_user_line
 
 
 def associative_scan(fn: Callable[[Any, Any], Any], elems: Any, reverse: bool = False, axis: int = 0) -> Any:

@@ -9,9 +9,9 @@ from wengert import tree
 from wengert.control.functions import Staged
 from wengert.errors import ArgumentError, DTypeError, ShapeError
 from wengert.ir.array import Array
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType
 from wengert.ops.promote import as_array, convert
+from wengert.source import at_user_line
 
 _ORDER = "biufc"
 

@@ -19,12 +19,12 @@ from wengert.ir.array import Array, Tracer
 from wengert.ir.graph import Graph, evaluate, replay
 from wengert.ir.primitive import Params, Primitive
 from wengert.ir.record import stage
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType, int64
 from wengert.ops.arithmetic import maximum, minimum
 from wengert.ops.compare import equal, select
 from wengert.ops.promote import as_array, convert
 from wengert.ops.shape import reshape, to_front
+from wengert.source import at_user_line
 
 
 class Switch(Primitive):

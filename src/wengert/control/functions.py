@@ -10,9 +10,9 @@ from wengert.errors import ArgumentError, DTypeError, ShapeError
 from wengert.ir.array import Array
 from wengert.ir.graph import Graph
 from wengert.ir.record import stage
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType
 from wengert.ops.promote import as_array
+from wengert.source import at_user_line
 
 
 class Staged:

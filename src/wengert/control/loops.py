@@ -15,10 +15,10 @@ from wengert.control.scan import scan_p
 from wengert.control.while_loop import FAN, while_loop
 from wengert.errors import ArgumentError, DTypeError, ShapeError
 from wengert.ir.array import Array, concrete
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType
 from wengert.ops.promote import as_array, convert
 from wengert.ops.shape import concat_p, reshape, slice_p
+from wengert.source import at_user_line
 
 
 def scan(

@@ -26,10 +26,10 @@ from wengert.ir.array import Array
 from wengert.ir.graph import Graph, evaluate, replay
 from wengert.ir.primitive import Params, Primitive
 from wengert.ir.record import stage
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType, Length
 from wengert.ops.compare import logical_and
 from wengert.ops.shape import broadcast_to, to_front
+from wengert.source import at_user_line
 
 
 class While(Primitive):

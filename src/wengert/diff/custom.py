@@ -29,8 +29,8 @@ from wengert.errors import ArgumentError
 from wengert.ir.array import Array
 from wengert.ir.graph import Graph
 from wengert.ir.record import stage
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType
+from wengert.source import at_user_line
 
 __all__ = ["custom_jvp", "custom_vjp"]
 

@@ -29,9 +29,9 @@ from wengert.ir.array import Array
 from wengert.ir.graph import Graph, evaluate
 from wengert.ir.primitive import Params, Primitive, Unsupported
 from wengert.ir.record import Staging, Tape, stage
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType
 from wengert.ops.shape import to_front
+from wengert.source import at_user_line
 
 
 class CustomCall(Primitive):

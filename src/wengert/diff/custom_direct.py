@@ -12,8 +12,8 @@ from wengert.diff.stop_gradient import stop_gradient
 from wengert.diff.zeros import zeros
 from wengert.errors import ArgumentError
 from wengert.ir.array import Array
-from wengert.ir.source import at_user_line
 from wengert.ops.promote import as_array
+from wengert.source import at_user_line
 
 
 class Call:

@@ -23,9 +23,9 @@ from wengert.errors import (
 from wengert.ir.array import Array
 from wengert.ir.graph import Graph, replay
 from wengert.ir.record import stage
-from wengert.ir.source import at_user_line
 from wengert.ops.promote import as_array, convert
 from wengert.ops.reduce import sum_p
+from wengert.source import at_user_line
 
 Arrays = Sequence[Array]
 Optional = Sequence[Array | None]

@@ -26,7 +26,7 @@ from wengert.diff.zeros import ones_like
 from wengert.errors import ArgumentError
 from wengert.ir.array import Array
 from wengert.ir.record import Tape
-from wengert.ir.source import at_user_line
+from wengert.source import at_user_line
 
 __all__ = ["grad", "hvp", "jvp", "linearize", "value_and_grad", "vjp"]
 

@@ -15,10 +15,10 @@ from wengert.diff.zeros import zeros
 from wengert.errors import ArgumentError, DTypeError
 from wengert.ir.array import Array
 from wengert.ir.record import Tape
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType
 from wengert.ops.promote import convert
 from wengert.ops.shape import reshape
+from wengert.source import at_user_line
 
 __all__ = ["hessian", "jacfwd", "jacobian", "jacrev"]
 

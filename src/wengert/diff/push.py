@@ -8,9 +8,9 @@ from typing import Any
 from wengert.ir.array import Array, Trace, Tracer
 from wengert.ir.graph import Graph, Node
 from wengert.ir.primitive import Params, Primitive
-from wengert.ir.source import Source, user_source
 from wengert.ir.watch import step_watchers, watched
 from wengert.ops.arithmetic import add
+from wengert.source import Source, user_source
 
 Tangents = list[Array | None]
 

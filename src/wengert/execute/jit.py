@@ -16,8 +16,8 @@ from wengert.ir.array import Array, WeakArray
 from wengert.ir.graph import Graph
 from wengert.ir.primitive import watchers
 from wengert.ir.record import stage
-from wengert.ir.source import at_user_line
 from wengert.ops.promote import as_array
+from wengert.source import at_user_line
 
 # modules with `run(graph, ndarrays)`; a compiler is loaded when it is first asked for
 EXECUTORS = {"numpy": "wengert.execute.numpy", "native": "wengert.execute.native"}

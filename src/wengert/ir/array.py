@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from wengert.errors import AbstractValueError
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType, Shape
+from wengert.source import at_user_line
 from wengert.tree import moments
 
 

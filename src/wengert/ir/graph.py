@@ -17,8 +17,8 @@ import numpy as np
 
 from wengert.ir.array import Array, Trace, Tracer
 from wengert.ir.primitive import Params, Primitive, watchers
-from wengert.ir.source import Source, standing_at
 from wengert.ir.types import ArrayType, Shape
+from wengert.source import Source, standing_at
 
 
 class Var(Tracer):

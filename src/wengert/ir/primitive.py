@@ -21,8 +21,8 @@ from typing import Any
 from wengert.errors import EscapedTraceError, UnsupportedError, WengertError
 from wengert.ir.array import Array, Tracer, WeakArray
 from wengert.ir.quiet import SILENCE, quiet
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType
+from wengert.source import at_user_line
 
 Params = dict[str, Any]
 

@@ -12,9 +12,9 @@ from typing import Any
 from wengert.ir.array import Array, Trace
 from wengert.ir.graph import Graph, Node, NotedNode, Var
 from wengert.ir.primitive import Params, Primitive, escaped, evaluate_now, out_type, watchers
-from wengert.ir.source import user_source
 from wengert.ir.types import ArrayType
 from wengert.ir.watch import step_watchers, watched_linearize
+from wengert.source import user_source
 
 
 class Recorder(Trace):

@@ -7,7 +7,7 @@ from typing import Any
 
 from wengert.ir.array import Array
 from wengert.ir.primitive import Primitive
-from wengert.ir.source import Source
+from wengert.source import Source
 
 step_watchers: list[Any] = []  # objects with `begin()`, `end()` and `check(direction, primitive, values, arriving, …)`
 

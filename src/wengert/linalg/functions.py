@@ -9,7 +9,6 @@ from wengert.array.manipulation import moveaxis, roll
 from wengert.array.reductions import sum as total
 from wengert.errors import ArgumentError, ShapeError
 from wengert.ir.array import Array
-from wengert.ir.source import at_user_line
 from wengert.ir.types import normalize_axis
 from wengert.linalg.inputs import matrices
 from wengert.ops.contract import matmul
@@ -19,6 +18,7 @@ from wengert.ops.linalg.expm import expm_p
 from wengert.ops.linalg.solve import inv_p
 from wengert.ops.promote import as_array, promote
 from wengert.ops.shape import broadcast_to, move_axis, reshape
+from wengert.source import at_user_line
 
 
 def det(x: Any, /) -> Array:

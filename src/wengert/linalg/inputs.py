@@ -8,11 +8,11 @@ import numpy as np
 
 from wengert.errors import ShapeError
 from wengert.ir.array import Array
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType, float_dtype, real_dtype
 from wengert.ops.linalg.matrix import check_matrix
 from wengert.ops.promote import convert, promote
 from wengert.ops.shape import broadcast_to
+from wengert.source import at_user_line
 
 
 def floating(name: str, *args: Any) -> list[Array]:

@@ -11,7 +11,6 @@ import numpy as np
 from wengert.array.manipulation import moveaxis
 from wengert.errors import ArgumentError, ShapeError
 from wengert.ir.array import Array
-from wengert.ir.source import at_user_line
 from wengert.ir.types import int64, normalize_axes, normalize_axis
 from wengert.linalg.inputs import floating, matrices, tolerance
 from wengert.ops.arithmetic import abs_, power, square
@@ -23,6 +22,7 @@ from wengert.ops.promote import as_array, convert, number
 from wengert.ops.reduce import Reduction, expand, kept_shape, max_p, min_p, sum_p
 from wengert.ops.shape import broadcast_to, reshape
 from wengert.ops.transcendental import sqrt
+from wengert.source import at_user_line
 
 Axes = tuple[int, ...]
 

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 from wengert.array.reductions import sum as total
 from wengert.errors import ShapeError
 from wengert.ir.array import Array
-from wengert.ir.source import at_user_line
 from wengert.ir.types import broadcast_shapes
 from wengert.linalg.inputs import floating, matrices, tolerance
 from wengert.linalg.norms import matrix_rank, squares
@@ -17,6 +16,7 @@ from wengert.ops.linalg.solve import inv_p, solve_p
 from wengert.ops.linalg.svd import pinv_p, svdvals_p
 from wengert.ops.linalg.triangular import triangular_solve_p
 from wengert.ops.shape import broadcast_to, reshape
+from wengert.source import at_user_line
 
 
 def _system(name: str, x1: Any, x2: Any) -> tuple[Array, Array, bool]:

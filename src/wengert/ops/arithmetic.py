@@ -12,11 +12,11 @@ from wengert.errors import DTypeError
 from wengert.ir.array import Array
 from wengert.ir.maps import Compose, Linear, Map
 from wengert.ir.primitive import Params, registry
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType
 from wengert.ops.compare import equal, greater, less, select
 from wengert.ops.elementwise import MINUS, ONE, Elementwise, Guarded, NotDifferentiable, Scale, Signed
 from wengert.ops.promote import convert, number
+from wengert.source import at_user_line
 
 
 def _squares(x: Any) -> Any:

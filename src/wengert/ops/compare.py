@@ -12,10 +12,10 @@ from wengert.errors import DTypeError
 from wengert.ir.array import Array
 from wengert.ir.maps import Map
 from wengert.ir.primitive import Params, registry
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType, Shape, broadcast_shapes
 from wengert.ops.elementwise import Elementwise, NotDifferentiable, stretch_to, sum_to
 from wengert.ops.promote import as_array, promote
+from wengert.source import at_user_line
 
 
 def _comparison(name: str, ufunc: Any, sign: str, takes: str = "bif") -> NotDifferentiable:

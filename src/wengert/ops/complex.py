@@ -15,11 +15,11 @@ from wengert.errors import DTypeError
 from wengert.ir.array import Array
 from wengert.ir.maps import Compose, Linear, Map
 from wengert.ir.primitive import Params, registry
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType, broadcast_shapes, complex_dtype
 from wengert.ops.elementwise import Elementwise, Stretch
 from wengert.ops.promote import as_array, convert, number
 from wengert.ops.transcendental import atan2
+from wengert.source import at_user_line
 
 
 class RealLinear(Elementwise):

@@ -13,9 +13,9 @@ from wengert.errors import DTypeError, ShapeError
 from wengert.ir.array import Array
 from wengert.ir.maps import Linear, Map
 from wengert.ir.primitive import Params, Primitive
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType, Shape
 from wengert.ops.shape import broadcast_to, permute, to_front
+from wengert.source import at_user_line
 
 Axes = tuple[int, ...]
 

@@ -17,10 +17,10 @@ from wengert.errors import DTypeError, ShapeError
 from wengert.ir.array import Array
 from wengert.ir.maps import Linear, Map
 from wengert.ir.primitive import Params, Primitive
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType
 from wengert.ops.shape import flip_p, permute, reshape, to_front
 from wengert.ops.window import Pairs, Steps, padded, spread, windows
+from wengert.source import at_user_line
 
 BLOCK = 1 << 19  # elements of unfolded input at a time, so that they stay in the cache between copy and product
 DIRECT = 32  # up to this many taps, a depthwise convolution is a sum over taps

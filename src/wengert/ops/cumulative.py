@@ -14,7 +14,6 @@ from wengert.errors import ArgumentError, DTypeError, ShapeError
 from wengert.ir.array import Array
 from wengert.ir.maps import Compose, Linear, Map
 from wengert.ir.primitive import Params, Primitive, Unsupported, registry
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType, float_dtype, int64, normalize_axis
 from wengert.ops.compare import equal, isinf, select
 from wengert.ops.elementwise import Scale
@@ -22,6 +21,7 @@ from wengert.ops.index import along_axis_map
 from wengert.ops.promote import as_array, convert, number
 from wengert.ops.shape import broadcast_to, concat_p, pad_p, to_front
 from wengert.ops.transcendental import exp
+from wengert.source import at_user_line
 
 
 def previous(x: Array, axis: int, reverse: bool, fill: float) -> Array:

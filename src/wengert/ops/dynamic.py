@@ -15,12 +15,12 @@ from wengert.errors import DTypeError, ShapeError
 from wengert.ir.array import Array
 from wengert.ir.maps import Linear, Map
 from wengert.ir.primitive import Params, Primitive
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType, Shape
 from wengert.ops.compare import select
 from wengert.ops.index import gather_p, iota, others, scatter_p, zeros
 from wengert.ops.promote import as_array, convert, number, promote
 from wengert.ops.shape import broadcast_to, permute, reshape, to_front
+from wengert.source import at_user_line
 
 _INT = np.dtype(np.int64)
 

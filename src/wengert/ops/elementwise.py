@@ -17,9 +17,9 @@ from wengert.ir.maps import IDENTITY, Compose, Linear, Map
 from wengert.ir.primitive import Params, Primitive, Unsupported, explained, registry, watchers
 from wengert.ir.quiet import SILENCE, quiet
 from wengert.ir.record import Tape
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType, Shape, bool_, broadcast_shapes, float_dtype, real_dtype
 from wengert.ops.promote import convert, number, promote
+from wengert.source import at_user_line
 
 ONE = "one"  # the derivative is 1: the map is the identity
 MINUS = "minus"  # the derivative is -1

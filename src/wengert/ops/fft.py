@@ -16,9 +16,9 @@ from wengert.errors import DTypeError, ShapeError
 from wengert.ir.array import Array
 from wengert.ir.maps import Linear, Map
 from wengert.ir.primitive import Params, Primitive
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType, complex64, complex128, complex_dtype, float32, float64, real_dtype
 from wengert.ops.complex import conj
+from wengert.source import at_user_line
 
 SCALES = {"backward": "forward", "forward": "backward", "ortho": "ortho"}  # each with its opposite
 

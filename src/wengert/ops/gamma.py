@@ -15,10 +15,10 @@ import numpy as np
 
 from wengert.errors import ArgumentError
 from wengert.ir.array import Array
-from wengert.ir.source import at_user_line
 from wengert.ops.approximation import by_region, in_double, nearest_whole, polynomial, rational
 from wengert.ops.elementwise import Elementwise
 from wengert.ops.promote import promote
+from wengert.source import at_user_line
 
 # lgamma(x) / ((x - 1)(x - 2)) as a function of x - 1, x in [1, 2.5]
 _LGAMMA = (

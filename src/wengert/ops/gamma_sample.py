@@ -18,7 +18,6 @@ from wengert.errors import DTypeError, ShapeError
 from wengert.ir.array import Array
 from wengert.ir.maps import Map
 from wengert.ir.primitive import Params, Primitive, Unsupported
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType, uint32
 from wengert.ops.approximation import in_double
 from wengert.ops.compare import equal, select
@@ -28,6 +27,7 @@ from wengert.ops.gamma import _digamma, digamma
 from wengert.ops.random import check_key, threefry
 from wengert.ops.shape import broadcast_to, to_front
 from wengert.ops.transcendental import exp, log
+from wengert.source import at_user_line
 
 BOOST, TRIALS = 16, 32  # first words of the counters: beside those of `ops.random`
 

@@ -18,12 +18,12 @@ from wengert.errors import DTypeError, ShapeError
 from wengert.ir.array import Array
 from wengert.ir.maps import IDENTITY, Compose, Linear, Map
 from wengert.ir.primitive import Params, Primitive, registry
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType, Shape, broadcast_shapes
 from wengert.ops.compare import Mask, equal, select
 from wengert.ops.elementwise import Scale, align
 from wengert.ops.promote import convert, number
 from wengert.ops.shape import broadcast_to, reshape, to_front
+from wengert.source import at_user_line
 
 _UFUNCS: dict[str, Any] = {"add": np.add, "mul": np.multiply, "min": np.minimum, "max": np.maximum}
 _LARGEST = np.uint64(2**63 - 1)

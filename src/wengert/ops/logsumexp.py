@@ -11,7 +11,6 @@ from wengert.errors import DTypeError
 from wengert.ir.array import Array
 from wengert.ir.maps import Compose, Linear, Map
 from wengert.ir.primitive import Params, Unsupported
-from wengert.ir.source import at_user_line
 from wengert.ir.types import float_dtype, normalize_axes
 from wengert.ops.compare import equal, isinf, select
 from wengert.ops.elementwise import Scale
@@ -19,6 +18,7 @@ from wengert.ops.promote import as_array, convert
 from wengert.ops.reduce import Reduction, expand, kept_shape, sum_p
 from wengert.ops.shape import reshape
 from wengert.ops.transcendental import exp, log
+from wengert.source import at_user_line
 
 
 def _peak(x: Any, axis: tuple[int, ...]) -> Any:

@@ -15,11 +15,11 @@ from wengert.errors import DTypeError
 from wengert.ir.array import Array
 from wengert.ir.maps import Linear, Map
 from wengert.ir.primitive import Params, Primitive, Unsupported
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType, Shape, int32
 from wengert.ops.promote import number
 from wengert.ops.shape import broadcast_to, pad_p, to_front
 from wengert.ops.window import Pairs, Steps, padded, places, spread, tap_views, window_reduce
+from wengert.source import at_user_line
 
 
 class Pool(Primitive):

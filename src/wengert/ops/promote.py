@@ -10,7 +10,6 @@ import numpy as np
 from wengert.errors import ArgumentError, DTypeError
 from wengert.ir.array import Array, WeakArray
 from wengert.ir.primitive import registry
-from wengert.ir.source import at_user_line
 from wengert.ir.types import (
     DEFAULT_COMPLEX,
     DEFAULT_FLOAT,
@@ -20,6 +19,7 @@ from wengert.ir.types import (
     promote_dtypes,
     weak_dtype,
 )
+from wengert.source import at_user_line
 
 _WEAK_KIND = {int: "i", float: "f", complex: "c"}
 _DEFAULT = {"i": DEFAULT_INT, "f": DEFAULT_FLOAT, "c": DEFAULT_COMPLEX, "b": bool_}

@@ -16,9 +16,9 @@ import numpy as np
 from wengert.errors import DTypeError, ShapeError
 from wengert.ir.array import Array
 from wengert.ir.primitive import Params, Primitive, Unsupported
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType, Shape, uint32
 from wengert.ops.shape import to_front
+from wengert.source import at_user_line
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA  # of the key schedule

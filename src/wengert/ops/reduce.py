@@ -11,12 +11,12 @@ from wengert.errors import DTypeError, ShapeError
 from wengert.ir.array import Array
 from wengert.ir.maps import Compose, Linear, Map
 from wengert.ir.primitive import Params, Primitive, Unsupported
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType, Shape, bool_, int64
 from wengert.ops.compare import equal
 from wengert.ops.elementwise import Scale
 from wengert.ops.promote import convert, number
 from wengert.ops.shape import broadcast_to, broadcast_to_p, concat_p, permute, reshape, slice_p
+from wengert.source import at_user_line
 
 
 def kept_shape(shape: Shape, axes: tuple[int, ...]) -> Shape:

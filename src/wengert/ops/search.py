@@ -10,9 +10,9 @@ import numpy as np
 from wengert.errors import DTypeError, ShapeError
 from wengert.ir.array import Array
 from wengert.ir.primitive import Params, Primitive, Unsupported
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType, int64
 from wengert.ops.shape import broadcast_to, to_front
+from wengert.source import at_user_line
 
 
 class SearchSorted(Primitive):

@@ -13,10 +13,10 @@ from wengert.errors import DTypeError, ShapeError
 from wengert.ir.array import Array
 from wengert.ir.maps import Linear, Map
 from wengert.ir.primitive import Params, Primitive, registry
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType, Shape, broadcast_shapes
 from wengert.ops.elementwise import sum_to
 from wengert.ops.promote import number
+from wengert.source import at_user_line
 
 _SMALL = 4096
 

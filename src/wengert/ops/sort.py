@@ -11,11 +11,11 @@ from wengert.errors import ArgumentError, ShapeError
 from wengert.ir.array import Array
 from wengert.ir.maps import Map
 from wengert.ir.primitive import Params, Primitive, Unsupported
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType, int64, normalize_axis
 from wengert.ops.index import along_axis, along_axis_map, gather
 from wengert.ops.promote import as_array
 from wengert.ops.shape import slice_p
+from wengert.source import at_user_line
 
 
 def _key(x: Any, descending: bool) -> Any:

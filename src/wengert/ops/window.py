@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from wengert.errors import ShapeError
-from wengert.ir.source import at_user_line
 from wengert.ir.types import Shape
+from wengert.source import at_user_line
 
 Steps = tuple[int, ...]  # one number for each spatial axis
 Pairs = tuple[tuple[int, int], ...]  # (low, high) for each spatial axis; negative numbers cut off

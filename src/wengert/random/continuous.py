@@ -9,7 +9,6 @@ import numpy as np
 
 from wengert.errors import ArgumentError, DTypeError, ShapeError
 from wengert.ir.array import Array
-from wengert.ir.source import at_user_line
 from wengert.ir.types import DEFAULT_FLOAT, Shape, as_dtype, broadcast_shapes, float32, int32
 from wengert.ops.arithmetic import nextafter
 from wengert.ops.bits import right_shift
@@ -27,6 +26,7 @@ from wengert.ops.transcendental import log, log1p, tan
 from wengert.ops.transcendental import logistic as expit
 from wengert.random.keys import as_shape, one_key, two_words
 from wengert.random.keys import split as split_key
+from wengert.source import at_user_line
 
 SQRT_2 = 1.4142135623730951
 PI = 3.141592653589793

@@ -9,7 +9,6 @@ import numpy as np
 
 from wengert.errors import ArgumentError, DTypeError, ShapeError
 from wengert.ir.array import Array
-from wengert.ir.source import at_user_line
 from wengert.ir.types import Shape, as_dtype, broadcast_shapes, float64, int64, normalize_axis, uint64
 from wengert.ops.arithmetic import minimum, remainder
 from wengert.ops.compare import less
@@ -23,6 +22,7 @@ from wengert.ops.sort import argsort_p
 from wengert.ops.transcendental import log
 from wengert.random.continuous import gumbel, ordered, parameters, uniform
 from wengert.random.keys import as_shape, draw, one_key
+from wengert.source import at_user_line
 
 
 def bernoulli(key: Any, p: Any = 0.5, shape: int | Sequence[int] | None = None) -> Array:

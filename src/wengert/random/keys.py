@@ -9,12 +9,12 @@ import numpy as np
 
 from wengert.errors import ArgumentError, DTypeError, ShapeError
 from wengert.ir.array import Array
-from wengert.ir.source import at_user_line
 from wengert.ir.types import Shape, as_dtype, int64, uint32, uint64
 from wengert.ops.bits import bitwise_and, bitwise_or, bitwise_xor, left_shift, right_shift
 from wengert.ops.promote import as_array, convert, number
 from wengert.ops.random import DRAW, FOLD, MASK, SPLIT, check_key, random_bits_p
 from wengert.ops.shape import concat_p, reshape, slice_p
+from wengert.source import at_user_line
 
 
 def key(seed: Any) -> Array:

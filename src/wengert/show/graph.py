@@ -12,7 +12,6 @@ from wengert.diff.zeros import ones_like
 from wengert.errors import ArgumentError, DTypeError, GraphError, ShapeError
 from wengert.ir.array import Array
 from wengert.ir.graph import Graph
-from wengert.ir.source import at_user_line
 from wengert.ops.promote import as_array, convert
 from wengert.show import paths as path_walks
 from wengert.show.derivative import Maps, connect, edge_maps, sweep
@@ -21,6 +20,7 @@ from wengert.show.save import save as save_file
 from wengert.show.step import Step, steps
 from wengert.show.svg import svg
 from wengert.show.text import listing, rails
+from wengert.source import at_user_line
 
 
 class ComputationGraph:

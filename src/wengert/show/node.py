@@ -11,10 +11,10 @@ from wengert.errors import ShapeError
 from wengert.ir.array import Array
 from wengert.ir.graph import Node
 from wengert.ir.maps import Map
-from wengert.ir.source import Source
 from wengert.ir.types import Shape
 from wengert.show import formula
 from wengert.show.numbers import ndarray_or_none, norm, number_latex, operand_text, value_text
+from wengert.source import Source
 
 SMALL = 4096  # elements of a Jacobian that is written out
 

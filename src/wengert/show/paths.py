@@ -16,10 +16,10 @@ import numpy as np
 from wengert.diff.zeros import zeros_like
 from wengert.errors import GraphError
 from wengert.ir.array import Array
-from wengert.ir.source import at_user_line
 from wengert.ops.arithmetic import add
 from wengert.show.node import Edge, GraphNode, jacobian_by_rows
 from wengert.show.numbers import adjoint_text, count_text, ndarray_or_none, number_latex, value_text
+from wengert.source import at_user_line
 
 SHOWN = 20  # paths that are printed in full
 _WHOLE = re.compile(r"[^\s()·/+-][^\s()·/+]*|[^\s()·/+-]*\([^()]*\)")  # a name, a power, a number, a call

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from wengert.errors import ArgumentError
-from wengert.ir.source import at_user_line
 from wengert.show.dot import dot
 from wengert.show.html import html
 from wengert.show.mermaid import mermaid
 from wengert.show.svg import svg
 from wengert.show.text import rails
+from wengert.source import at_user_line
 
 if TYPE_CHECKING:
     from wengert.show.graph import ComputationGraph

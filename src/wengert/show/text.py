@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from wengert.ir.graph import Graph
-from wengert.ir.source import Source
 from wengert.ir.text import graph_text
 from wengert.show.node import Edge, GraphNode
 from wengert.show.numbers import adjoint_equation, value_text
 from wengert.show.picture import Picture, adjoint_name, edge_lines, short
+from wengert.source import Source
 
 if TYPE_CHECKING:
     from wengert.show.graph import ComputationGraph

@@ -14,12 +14,12 @@ from wengert.execute.jit import Jitted
 from wengert.ir.array import Array
 from wengert.ir.graph import Graph
 from wengert.ir.record import Tape
-from wengert.ir.source import at_user_line
 from wengert.ir.types import float64
 from wengert.ops.promote import as_array, convert
 from wengert.show.graph import ComputationGraph
 from wengert.show.names import LocalNames, Namer, code_of, free_names, leaf_name, parameter_names
 from wengert.show.node import GraphNode
+from wengert.source import at_user_line
 
 SHORT = {
     "multiply": "mul",

@@ -16,7 +16,7 @@ from wengert.diff.sparse.order import ORDERS
 from wengert.diff.sparse.pattern import detect
 from wengert.errors import ArgumentError, MissingExtraError
 from wengert.ir.array import Array, concrete
-from wengert.ir.source import at_user_line
+from wengert.source import at_user_line
 
 __all__ = ["SparseMatrix", "sparse_hessian", "sparse_jacobian", "sparsity_pattern"]
 

@@ -12,9 +12,9 @@ from wengert.errors import ShapeError
 from wengert.ir.array import Array
 from wengert.ir.maps import Linear, Map
 from wengert.ir.primitive import Params
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType
 from wengert.ops.linalg.matrix import MatrixPrimitive, check_matrix, transpose
+from wengert.source import at_user_line
 
 # the coefficients of the [13/13] Padé approximant of eˣ, from the constant up
 _PADE = [1.0]

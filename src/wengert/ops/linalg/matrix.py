@@ -11,13 +11,13 @@ import numpy as np
 from wengert.errors import DTypeError, ShapeError
 from wengert.ir.array import Array
 from wengert.ir.primitive import Params, Primitive
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType, complex64, complex128, float32, float64
 from wengert.ops.compare import equal, select
 from wengert.ops.complex import conj
 from wengert.ops.promote import convert
 from wengert.ops.reduce import max_p, sum_p
 from wengert.ops.shape import broadcast_to, permute, reshape, slice_p, to_front
+from wengert.source import at_user_line
 
 LAPACK_TYPES = (float32, float64, complex64, complex128)
 

@@ -10,13 +10,13 @@ import numpy as np
 from wengert.errors import ArgumentError, UnsupportedError
 from wengert.ir.array import Array
 from wengert.ir.primitive import Params
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType
 from wengert.ops.complex import conj
 from wengert.ops.linalg.lu import part
 from wengert.ops.linalg.matrix import MatrixPrimitive, adjoint, check_matrix, diagonal, diagonal_matrix, lower
 from wengert.ops.linalg.triangular import divide_by_upper
 from wengert.ops.shape import concat_p, slice_p
+from wengert.source import at_user_line
 
 
 class QR(MatrixPrimitive):

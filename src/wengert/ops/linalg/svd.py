@@ -10,7 +10,6 @@ import numpy as np
 from wengert.errors import ShapeError, UnsupportedError
 from wengert.ir.array import Array
 from wengert.ir.primitive import Params
-from wengert.ir.source import at_user_line
 from wengert.ir.types import ArrayType, real_dtype
 from wengert.ops.complex import real
 from wengert.ops.linalg.matrix import (
@@ -26,6 +25,7 @@ from wengert.ops.linalg.matrix import (
     rows,
 )
 from wengert.ops.promote import convert
+from wengert.source import at_user_line
 
 
 class SVD(MatrixPrimitive):
