@@ -9,7 +9,6 @@ inside modules (a tied weight) is one leaf, so that it has one derivative.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable
 from itertools import islice
@@ -18,39 +17,10 @@ from typing import Any
 import numpy as np
 
 from wengert.errors import ArgumentError, TreeError
+from wengert.module import Module as Module
 from wengert.source import at_user_line
 
 _NUMBERS = (int, float, complex, np.ndarray, np.generic)
-
-
-moments = itertools.count(1)  # drawn by traces and modules, so that one can tell which was there first
-
-
-class Module:
-    """Base of all models: a mutable object whose attributes are arrays, containers, modules or plain settings.
-
-    Arrays (and containers and modules of arrays) are the leaves; Python numbers, strings and functions are
-    settings, which belong to the structure. Assigning an array attribute inside a transformed function is
-    allowed where the module is an argument of that function (or made in it): the transformation carries the new value
-    out and writes it back.
-    """
-
-    __slots__ = ("__dict__", "__weakref__", "_born")
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Module:
-        module = object.__new__(cls)
-        object.__setattr__(module, "_born", next(moments))
-        return module
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        trace = getattr(value, "trace", None)
-        if trace is not None and trace.level > self._born:
-            raise ArgumentError(
-                f"{type(self).__name__}.{name} was assigned a value inside {trace.what}, but the module comes from "
-                "outside of it and is no argument, so nothing could carry the value out. Pass the module as an argument "
-                f"of the transformed function; in a loop, carry the value and assign it after the loop.{at_user_line()}"
-            )
-        object.__setattr__(self, name, value)
 
 
 class TreeDef:
@@ -185,8 +155,8 @@ class _Flattener:
         if not (setting.hashable or inside or self.records):
             raise TreeError(
                 f"a {cls.__name__} is neither an array nor a container that is known, so what it holds would be taken "
-                f"for a constant. Make it a tuple, list, dict or dataclass, or register its class with wg.tree.register."
-                f"{at_user_line()}"
+                f"for a constant. Make it a tuple, list, dict or dataclass, or register its class with "
+                f"wg.tree.register.{at_user_line()}"
             )
         return TreeDef("static", setting)
 

@@ -89,8 +89,8 @@ def keep(programs: dict[Any, Any], key: Any, program: Any) -> None:
 class Lowered:
     """What `jit` made of a function for arguments of certain types, stage by stage.
 
-    `.graph` is the staged graph. With `executor="native"`, `.loops` is the program as fused loops and products, `.llvm` the
-    LLVM code and `.assembly` the machine's; all print.
+    `.graph` is the staged graph. With `executor="native"`, `.loops` is the program as fused loops and products, `.llvm`
+    the LLVM code and `.assembly` the machine's; all print.
     """
 
     def __init__(self, program: Program, executor: Any):

@@ -13,8 +13,8 @@ import numpy as np
 
 from wengert.errors import AbstractValueError
 from wengert.ir.types import ArrayType, Shape
+from wengert.module import moments
 from wengert.source import at_user_line
-from wengert.tree import moments
 
 
 class Array:  # noqa: PLW1641  its operators and its hash are attached with the rest
