@@ -283,3 +283,7 @@ def test_arguments_that_share_a_module_are_refused_by_name() -> None:
     with pytest.raises(ArgumentError, match="share a module"):
         wg.grad(lambda a, b: a.weight * b.weight, argnums=(0, 1))(net, net)
     assert float(wg.grad(lambda a, b: a.weight * b.weight)(net, net).weight) == 4.0
+
+
+def test_an_attribute_may_be_a_numpy_array() -> None:
+    assert wg.grad(lambda m: wg.sum(m.weight * m.weight))(Linear(np.ones(2))).weight.shape == (2,)

@@ -28,8 +28,8 @@ class Module:
         return module
 
     def __setattr__(self, name: str, value: Any) -> None:
-        trace = getattr(value, "trace", None)
-        if trace is not None and trace.level > self._born:
+        trace = getattr(value, "trace", None)  # of NumPy's arrays a method
+        if getattr(trace, "level", 0) > self._born:
             raise ArgumentError(
                 f"{type(self).__name__}.{name} was assigned a value inside {trace.what}, but the module comes from "
                 "outside of it and is no argument, so nothing could carry the value out. Pass the module as an "
