@@ -28,7 +28,7 @@ class Module:
         return module
 
     def __setattr__(self, name: str, value: Any) -> None:
-        trace = getattr(value, "trace", None)  # of NumPy's arrays a method
+        trace: Any = getattr(value, "trace", None)  # of NumPy's arrays a method
         if getattr(trace, "level", 0) > self._born:
             raise ArgumentError(
                 f"{type(self).__name__}.{name} was assigned a value inside {trace.what}, but the module comes from "

@@ -188,7 +188,7 @@ def while_loop(
     Args:
         test: function of the carry that returns one boolean.
         body: function of the carry that returns a carry of the same structure and types. Both are traced once, on
-        types.
+            types.
         init: the first carry, a pytree.
         checkpoint: what reverse mode keeps. None: the residuals of every turn. "sqrt": about √(2T) carries and the
             residuals of as many turns, for one more run forward (groups of 1, 2, 3, … turns, since T is not known).
