@@ -40,7 +40,8 @@ def scan(
         length: the number of turns, where `xs` is None.
         reverse: whether to go from the last element to the first; ys keep the order of xs.
         checkpoint: what the derivative keeps. None: residuals of every turn. "sqrt": about 2√T carries, for one more
-            run forward. "log": about 8·log₈ T carries, for log₈ T more runs forward. An integer k: a carry every k turns.
+            run forward. "log": about 8·log₈ T carries, for log₈ T more runs forward. An integer k: a carry every k
+            turns.
 
     Raises:
         ArgumentError: `f` returns no pair, or a carry of another structure.
