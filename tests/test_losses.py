@@ -132,6 +132,26 @@ def test_a_module_that_is_an_argument_or_made_inside_may_be_assigned_to() -> Non
     np.testing.assert_array_equal(np.asarray(wg.jit(wg.grad(fresh))(ONES)), [7, 7])
 
 
+def test_a_jitted_module_sees_its_new_weights() -> None:
+    class Scale(Module):
+        def __init__(self) -> None:
+            self.w = wg.asarray(2.0)
+
+        def __call__(self, v: Any) -> Any:
+            return self.w * v
+
+        @wg.jit
+        def twice(self, v: Any) -> Any:
+            return self(v) * 2.0
+
+    m = Scale()
+    calls = (wg.jit(m), wg.jit(m.__call__), lambda v: m.twice(v) / 2.0)
+    assert [float(f(3.0)) for f in calls] == [6.0] * 3
+    m.w = wg.asarray(5.0)
+    assert [float(f(3.0)) for f in calls] == [15.0] * 3
+    assert len(wg.jit(m).lower(3.0).graph.inputs) == len(m.twice.lower(3.0).graph.inputs) == 2
+
+
 def test_results_that_escaped_from_elsewhere() -> None:
     kept: list[Any] = []
     wg.jit(lambda a: kept.append(a) or a)(1.0)

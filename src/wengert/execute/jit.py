@@ -140,7 +140,7 @@ class Jitted:
         return tree.unflatten(program.out_tree, outs[: program.num_outputs])
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self if instance is None else functools.partial(self, instance)
+        return self if instance is None else Bound(self, instance)
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """The program for arguments like these, to look at: `.graph`, and natively `.loops`, `.llvm`, `.assembly`."""
@@ -168,6 +168,21 @@ class Jitted:
 
         graph, captured = stage(flat, [v.type for v in leaves], self.__name__)
         return Program(graph, captured, *found)
+
+
+class Bound:
+    """A jitted method of one instance, which is its first argument: a module's arrays are traced, not baked in."""
+
+    def __init__(self, jitted: Jitted, instance: Any):
+        functools.update_wrapper(self, jitted)
+        self._jitted = jitted
+        self._instance = instance
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._jitted(self._instance, *args, **kwargs)
+
+    def lower(self, *args: Any, **kwargs: Any) -> Lowered:
+        return self._jitted.lower(self._instance, *args, **kwargs)
 
 
 def jit(
@@ -206,4 +221,8 @@ def jit(
         raise ArgumentError(
             f"jit takes a function, got {type(f).__name__}; write jit(f)(x), not jit(f(x)){at_user_line()}"
         )
+    if isinstance(f, tree.Module):
+        return Bound(Jitted(type(f).__call__, executor), f)
+    if isinstance(getattr(f, "__self__", None), tree.Module):
+        return Bound(Jitted(f.__func__, executor), f.__self__)  # type: ignore[attr-defined]
     return Jitted(f, executor)
