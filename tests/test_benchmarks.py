@@ -17,8 +17,6 @@ QUICK = {  # for those whose quickest form is not just `--tiny`
     "modes.py": ["--tiny", "--largest", "100"],
     "product.py": ["--only", "dW1", "--budget", "0.01"],
     "tracing.py": ["--tiny", "--only", "Wengert"],
-    "train_steps.py": ["--tiny"],
-    "programs.py": ["--tiny"],
 }
 
 
