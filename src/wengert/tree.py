@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -348,25 +347,29 @@ class Opened:
         """What the function assigned: all new leaves, and `(object, attribute, structure)` for each of them."""
         found: list[Any] = []
         where: list[tuple[int, str, TreeDef | None]] = []
+        tied: dict[int, int] = {}
         for i, (copy, before) in enumerate(zip(self.copies, self.snapshot, strict=True)):
             for name, value in vars(copy).items():
                 new, treedef = self._flat(value, isinstance(copy, Module))
                 old, old_def = before.get(name, ((), None))
                 if treedef == old_def and all(a is b for a, b in zip(new, old, strict=True)):
                     continue
-                found += new
-                where.append((i, name, treedef))
+                walker = _Flattener({id(c): i for i, c in enumerate(self.copies)})
+                walker.leaves, walker.tied = found, tied  # one array assigned to two attributes stays one
+                where.append((i, name, walker.walk(value, inside=isinstance(copy, Module))))
             where += [(i, name, None) for name in before if name not in vars(copy)]
         return found, tuple(where)
 
     def write_back(self, where: tuple[tuple[int, str, TreeDef | None], ...], leaves: Iterable[Any]) -> None:
-        rest = iter(leaves)
+        values, done = list(leaves), 0
         for i, name, treedef in where:
             if treedef is None:
                 object.__delattr__(self.objects[i], name)
                 continue
-            mine = list(islice(rest, treedef.num_leaves))
-            object.__setattr__(self.objects[i], name, _Unflattener(mine, self.objects).build(treedef))
+            builder = _Unflattener(values, self.objects)
+            builder.next = done
+            object.__setattr__(self.objects[i], name, builder.build(treedef))
+            done = builder.next
 
 
 register(
