@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -105,7 +106,10 @@ class Chosen:
 
     def unpack(self, results: Sequence[Array]) -> list[Any]:
         """One tree per chosen argument, with the results in place of its leaves and None at the other leaves."""
-        by_slot = dict(zip(self.slots, results, strict=True))
+        # two leaves may have got one and the same array (the terms of a sum); as one object they would seem tied
+        seen: set[int] = set()
+        apart = [copy.copy(r) if id(r) in seen or seen.add(id(r)) else r for r in results]  # type: ignore[func-returns-value]
+        by_slot = dict(zip(self.slots, apart, strict=True))
         answer = []
         for n in self.nums:
             mine = [by_slot.get(k) for k in self.leaves_of[n]]
