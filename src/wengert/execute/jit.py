@@ -27,9 +27,12 @@ DEFAULT = "numpy"
 class Program:
     """One staged form of a function: its graph, and how results and assigned attributes are put together again."""
 
-    __slots__ = ("assigned", "captured", "graph", "num_outputs", "out_tree")
+    __slots__ = ("assigned", "calls", "captured", "enterable", "entry", "graph", "num_outputs", "out_tree")
 
     def __init__(self, graph: Graph, captured: list[Array], out_tree: tree.TreeDef, num_outputs: int, assigned: Any):
+        self.calls = 0  # that went through Python
+        self.enterable = True  # whether they may go another way: by its entry, which the executor makes
+        self.entry: Any = None
         self.graph = graph
         self.captured = captured
         self.out_tree = out_tree
@@ -76,6 +79,8 @@ def plain_key(args: Sequence[Any]) -> Any:
     return tuple(key)
 
 
+TRIED = 8  # entries of a function that a call tries, one after the other
+AGAIN = 64  # calls through Python after which a program's entry is made again
 MOST = 1024  # programs kept for one function: settings that are new at each call must not fill the memory
 
 
@@ -113,6 +118,8 @@ class Lowered:
 class Jitted:
     """A function compiled at its first call with arguments of given types and structure; see `jit`."""
 
+    __slots__ = ("__dict__", "__weakref__", "_entries")
+
     def __init__(self, f: Callable[..., Any], executor: str | None):
         functools.update_wrapper(self, f, updated=())  # the attributes of a callable object are its own
         self.__name__ = getattr(f, "__name__", type(f).__name__)
@@ -121,23 +128,42 @@ class Jitted:
         self._run = self._executor.run
         self._programs: dict[Any, Program] = {}
         self._plain: dict[Any, Plain] = {}
+        self._entries: tuple[Any, ...] = ()  # ways to call programs without Python, the latest first
+        self._make_entry: Any = getattr(self._executor, "make_entry", None)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not kwargs and not watchers:
+        if not kwargs and not watchers and not self._entries:
             key = plain_key(args)
             if key is not None:
                 plain = self._plain.get(key)
                 if plain is not None:
                     return plain.run_plain(args)
                 program = self._program(tree.Opened((args, kwargs)), [as_array(a) for a in args])
-                if not program.captured and not program.assigned:
+                slow = self._make_entry is None or not program.enterable
+                if slow and not program.captured and not program.assigned:
                     keep(self._plain, key, Plain(program, self._run))
         opened = tree.Opened((args, kwargs))
         leaves = [as_array(v, f"{self.__name__}") for v in opened.leaves]
         program = self._program(opened, leaves)
+        program.calls += 1
+        if self._make_entry is not None and program.enterable and not watchers:
+            self._enter(program, opened.treedef, leaves)
         outs = call_p.bind(*program.captured, *leaves, graph=program.graph, run=self._run)
         opened.write_back(program.assigned, outs[program.num_outputs :])
         return tree.unflatten(program.out_tree, outs[: program.num_outputs])
+
+    def _enter(self, program: Program, arguments: tree.TreeDef, leaves: Sequence[Array]) -> None:
+        """From a program's second call on, calls go past this class where they can.
+
+        Where an entry is there and the call came here nevertheless, many times, its settings may be other objects.
+        """
+        if program.calls % AGAIN == 2 and not program.captured and not any(v.trace for v in leaves):
+            old, program.entry = program.entry, self._make_entry(Jitted, program, arguments)
+            program.enterable = program.entry is not None
+            if program.enterable:
+                self._entries = (program.entry, *[e for e in self._entries if e is not old])[:TRIED]
+        elif program.entry is not None and program.entry not in self._entries:
+            self._entries = (program.entry, *self._entries)[:TRIED]
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else Bound(self, instance)

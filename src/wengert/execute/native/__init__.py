@@ -11,11 +11,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from wengert.execute.native import control as control  # teaches `lower` the loops and branches
+from wengert.execute.native.entry import Entry
+from wengert.execute.native.entry import make_entry as _make_entry
 from wengert.execute.native.program import Compiled
 from wengert.execute.native.target import host_target
 from wengert.execute.native.text import program_text
 from wengert.ir.graph import Graph
 from wengert.passes.pipeline import simplify
+from wengert.tree import TreeDef
 
 name = "native"
 
@@ -30,6 +33,11 @@ def compiled(graph: Graph) -> Compiled:
 def run(graph: Graph, values: Sequence[Any]) -> list[Any]:
     """Run `graph` on ndarrays."""
     return compiled(graph)(values)
+
+
+def make_entry(cls: type, program: Any, arguments: TreeDef) -> Entry | None:
+    """How functions of class `cls` call `program` without Python; see `entry`."""
+    return _make_entry(cls, program, arguments, compiled(program.graph))
 
 
 def stage_text(graph: Graph, stage: str) -> str:
