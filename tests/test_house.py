@@ -27,6 +27,7 @@ OPTIONAL = {
     "IPython": "shows a graph in a notebook",
     "jax": "the oracle of the tests, and one of the executors to come",
     "scipy": "the sparse matrices that sparse Jacobians are returned as, when asked for",
+    "sklearn": "ships the digits of wengert.data",
     "torch": "the oracle of the tests, and exchange of models to come",
 }
 

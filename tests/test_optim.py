@@ -176,6 +176,24 @@ def test_a_parameter_without_gradient_stays() -> None:
     np.testing.assert_array_equal(before, model.layers[0].weight)
 
 
+def test_buffers_and_frozen_parameters_of_the_model_are_left_alone() -> None:
+    model = MLP()
+    model.layers[0]._buffers = frozenset({"weight"})
+    model.layers[0]._frozen = frozenset({"bias"})
+    optimizer = optim.Adam(model, lr=0.1)
+    assert optimizer.plan.names == ("layers.1.weight", "layers.1.bias")
+    grads = wg.grad(loss_fn)(model, X, Y)
+    assert grads.layers[0].weight is None and grads.layers[0].bias is None
+    optimizer.update(model, grads)
+    model.layers[1]._frozen = frozenset({"weight"})
+    before = np.asarray(model.layers[1].weight)
+    optimizer.update(model, wg.grad(loss_fn)(model, X, Y))
+    np.testing.assert_array_equal(before, model.layers[1].weight)
+    model.layers[0]._frozen = frozenset()
+    with pytest.raises(ArgumentError, match=r"doesn't know layers\.0\.bias"):
+        optimizer.update(model, wg.grad(loss_fn)(model, X, Y))
+
+
 # Bad input: both sides are named
 
 

@@ -65,7 +65,7 @@ class LBFGS(Module):
                 f'LBFGS: line_search_fn is {line_search_fn!r}; expected "strong_wolfe" or None{at_user_line()}'
             )
         is_frozen = Chooser(frozen)
-        free = [s for s in parameters(model) if not is_frozen(s)]
+        free = [s for s in parameters(model) if not s.frozen and not is_frozen(s)]
         dtypes = {s.value.dtype for s in free}
         if len(dtypes) != 1 or next(iter(dtypes)).kind == "c":
             found = ", ".join(sorted(d.name for d in dtypes)) or "no parameter at all"

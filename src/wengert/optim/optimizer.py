@@ -25,9 +25,18 @@ Settings = dict[str, Any]
 class Plan:
     """What an optimizer knows of its model beside arrays: names, groups and settings. Compared by content."""
 
-    def __init__(self, model: str, slots: Sequence[Slot], group_of: Sequence[int], groups: Sequence[Settings]):
+    def __init__(
+        self,
+        model: str,
+        slots: Sequence[Slot],
+        group_of: Sequence[int],
+        groups: Sequence[Settings],
+        left_out: Sequence[str],
+    ):
         self.model = model
+        self.left_out = frozenset(left_out)  # parameters that this optimizer was told not to touch
         self.names = tuple(s.name for s in slots)
+        self.known = self.left_out.union(self.names)
         self.types = tuple((tuple(s.value.shape), s.value.dtype) for s in slots)
         self.group_of = tuple(group_of)
         self.groups = tuple(groups)
@@ -77,14 +86,14 @@ class Optimizer(Module):
         self.check(settings)
         every = parameters(model)
         is_frozen = Chooser(frozen)
-        free = [s for s in every if not is_frozen(s)]
+        free = [s for s in every if not s.frozen and not is_frozen(s)]
         if not free:
             raise ArgumentError(
                 f"{what}: the {type(model).__name__} has no parameter to update (its parameters: "
                 f"{listed([s.name for s in every])}){at_user_line()}"
             )
         group_of, sets, rates = self._sort(free, rate, settings, groups)
-        self.plan = Plan(type(model).__name__, free, group_of, sets)
+        self.plan = Plan(type(model).__name__, free, group_of, sets, [s.name for s in every if is_frozen(s)])
         self.steps = Array(np.zeros((), int64))  # updates made
         self.rates = rates
         self.schedule = schedule
@@ -176,6 +185,12 @@ class Optimizer(Module):
             raise ArgumentError(
                 f"{type(self).__name__} was made for a {self.plan.model} with {listed(self.plan.names)}; the "
                 f"{type(model).__name__} given has no {listed(missing)}, but {listed(list(by_name))}{at_user_line()}"
+            )
+        new = [s.name for s in by_name.values() if not s.frozen and s.name not in self.plan.known]
+        if new:
+            raise ArgumentError(
+                f"{type(self).__name__} was made for a {self.plan.model} with {listed(self.plan.names)}; it "
+                f"doesn't know {listed(new)}, frozen then or new. Make a new optimizer.{at_user_line()}"
             )
         mine = [by_name[n] for n in self.plan.names]
         for slot, (shape, dtype) in zip(mine, self.plan.types, strict=True):

@@ -1,7 +1,7 @@
 """The parameters of a model: what they are called, where they stand, how they are chosen and assigned.
 
 A parameter is a real or complex array somewhere in a module that its module doesn't call a buffer (a running mean,
-say, is state that no optimizer may touch).
+say, is state that no optimizer may touch). A frozen one is a parameter that the model holds fixed.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ Where = Any  # a pattern, a module, an array, a predicate of (name, array), or a
 class Slot:
     """One array of a model: its dotted name, its value, and every place where it stands (several if it is tied)."""
 
-    __slots__ = ("buffer", "name", "owners", "path", "places", "value")
+    __slots__ = ("buffer", "frozen", "name", "owners", "path", "places", "value")
 
-    def __init__(self, path: tuple[Any, ...], value: Any, owners: tuple[int, ...], buffer: bool):
+    def __init__(self, path: tuple[Any, ...], value: Any, owners: tuple[int, ...], owner: Any, attribute: Any):
         self.path = path
         self.name = dotted(path)
         self.value = value
         self.owners = owners  # identities of the modules and containers around it
-        self.buffer = buffer
+        self.buffer = attribute in getattr(owner, "_buffers", ())
+        self.frozen = attribute in getattr(owner, "_frozen", ())
         self.places: list[tuple[Any, Any]] = []  # (holder, attribute, index or key)
 
     def assign(self, value: Any) -> None:
@@ -61,11 +62,12 @@ def slots(model: Any, tied: bool = True) -> list[Slot]:
     known: dict[int, Slot] = {}  # by identity of the array
     seen: set[int] = set()
 
-    def visit(x: Any, path: tuple[Any, ...], owners: tuple[int, ...], place: tuple[Any, Any], inside: bool) -> None:
+    def visit(x: Any, path: tuple[Any, ...], owners: tuple[int, ...], place: tuple[Any, Any], of: Any) -> None:
+        inside = of[0] is not None
         if is_array(x):
             slot = known.get(id(x)) if inside and tied else None
             if slot is None:
-                slot = known[id(x)] = Slot(path, x, owners, is_buffer(*place))
+                slot = known[id(x)] = Slot(path, x, owners, *of)
                 found.append(slot)
             slot.places.append(place)
             return
@@ -75,9 +77,9 @@ def slots(model: Any, tied: bool = True) -> list[Slot]:
                 return
             seen.add(id(x))
         for key, child in children(x):
-            visit(child, (*path, key), (*owners, id(x)), (x, key), inside or module)
+            visit(child, (*path, key), (*owners, id(x)), (x, key), (x, key) if module else of)
 
-    visit(model, (), (), (None, None), False)
+    visit(model, (), (), (None, None), (None, None))  # `of`: the innermost module, and its attribute that this is in
     return found
 
 
@@ -95,13 +97,8 @@ def children(x: Any) -> Iterator[tuple[Any, Any]]:
         yield from vars(x).items()
 
 
-def is_buffer(holder: Any, key: Any) -> bool:
-    """Whether a module says that this attribute of it is a buffer."""
-    return isinstance(holder, tree.Module) and key in getattr(holder, "_buffers", ())
-
-
 def parameters(model: Any) -> list[Slot]:
-    """The parameters of a model, in the order of its attributes.
+    """The parameters of a model, frozen ones among them, in the order of its attributes.
 
     Raises:
         ArgumentError: the model is no Module, so that nothing could be assigned to it in place, or has no parameter.
