@@ -1,0 +1,184 @@
+"""Convolutions as machine code against NumPy, on every instruction set that this machine can run."""
+
+import ctypes
+import itertools
+
+import llvmlite.binding as llvm
+import numpy as np
+import pytest
+from llvmlite import ir
+
+from wengert.errors import UnsupportedError
+from wengert.execute.native.conv import conv_plan, conv_scratch, conv_spec, conv_units, emit_conv, out_shape
+from wengert.execute.native.target import host_target
+from wengert.ops.conv import conv_p
+
+I64 = ir.IntType(64)
+NUMBER = {"float32": ir.FloatType(), "float64": ir.DoubleType()}
+GUARD = 64  # bytes behind the scratch memory that must stay as they are
+
+
+@pytest.fixture(params=["x86-64-v4", "x86-64-v3", "x86-64-v2", "native"], scope="module")
+def target(request):
+    if request.param == "native" and llvm.get_process_triple().startswith("x86_64"):
+        pytest.skip("one of the levels")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WENGERT_CPU", request.param)
+        try:
+            return host_target()
+        except UnsupportedError as error:
+            pytest.skip(str(error))
+
+
+def store(strides):
+    """An epilogue that counts how often each element of the output is handed over, and adds it there."""
+
+    def epilogue(b, x, index, start, lanes, mask, extra):
+        offset = b.mul(start, I64(strides[-1]))
+        for i, s in zip(index, strides[:-1], strict=True):
+            offset = b.add(offset, b.mul(i, I64(s)))
+        for lane in range(lanes):
+            if mask is None or mask.constant[lane].constant:
+                number = b.extract_element(x, ir.IntType(32)(lane)) if lanes > 1 else x
+                place = b.gep(b.gep(extra[0], [offset]), [I64(lane * strides[-1])])
+                b.store(b.fadd(b.load(place), number), place)
+
+    return epilogue
+
+
+class Kernels:
+    """Convolutions compiled together, so that they share what they have in common."""
+
+    def __init__(self, target, specs):
+        self.target, self.specs = target, specs
+        module = ir.Module("convolutions")
+        for number, spec in enumerate(specs):
+            pointer = NUMBER[spec.dtype].as_pointer()
+            shape = out_shape(spec, target)
+            strides = np.cumprod((1, *shape[:0:-1]))[::-1].tolist()
+            inner = emit_conv(module, f"conv{number}", spec, store(strides), [pointer], target)
+            kinds = [pointer, pointer, pointer, I64, I64, pointer]
+            outer = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), f"entry{number}")
+            b = ir.IRBuilder(outer.append_basic_block())
+            b.call(inner, outer.args)
+            b.ret_void()
+        self.module = llvm.parse_assembly(str(module))
+        self.module.verify()
+        self.engine = llvm.create_mcjit_compiler(self.module, target.target_machine())
+        self.engine.finalize_object()
+
+    def __call__(self, number, x, kernel, order=None):
+        """Run the units, one call for each range of `order`; the scratch memory holds NaNs before."""
+        spec, pointer = self.specs[number], ctypes.c_void_p
+        kinds = [pointer, pointer, pointer, ctypes.c_int64, ctypes.c_int64, pointer]
+        function = ctypes.CFUNCTYPE(None, *kinds)(self.engine.get_function_address(f"entry{number}"))
+        shape = out_shape(spec, self.target)
+        out = np.zeros(shape, x.dtype)
+        size = conv_scratch(spec, self.target)
+        assert size % 64 == 0
+        for begin, end in order or [(0, conv_units(spec, self.target))]:
+            memory = np.full(size + GUARD + 64, 255, np.uint8)
+            scratch = memory[-memory.ctypes.data % 64 :][: size + GUARD]
+            function(x.ctypes.data, kernel.ctypes.data, scratch.ctypes.data, begin, end, out.ctypes.data)
+            assert (scratch[size:] == 255).all(), spec
+        if shape != (spec.n, spec.groups * spec.o, *(a.places for a in spec.axes)):
+            out = np.moveaxis(out.sum(0), (-2, -1), (0, 1))
+        return out
+
+
+def spec_of(x, kernel, params):
+    steps = [[s // v.itemsize for s in v.strides] for v in (x, kernel)]
+    return conv_spec(x.dtype.name, (x.shape, steps[0]), (kernel.shape, steps[1]), **params)
+
+
+def laid_out(rng, shape, dtype, layout):
+    """Random numbers in an array of this shape with unusual strides."""
+    if layout == "last":  # channels innermost in memory
+        return np.moveaxis(rng.standard_normal((shape[0], *shape[2:], shape[1])).astype(dtype), -1, 1)
+    if layout == "swapped":
+        return rng.standard_normal((shape[1], shape[0], *shape[2:])).astype(dtype).swapaxes(0, 1)
+    if layout == "flipped":
+        return rng.standard_normal(shape).astype(dtype)[:, :, ::-1]
+    if layout == "window":
+        return rng.standard_normal((*shape[:-1], 2 * shape[-1] + 1)).astype(dtype)[..., 1::2]
+    assert layout == "rows"
+    return rng.standard_normal(shape).astype(dtype)
+
+
+LAYOUTS = ("rows", "rows", "last", "swapped", "flipped", "window")
+
+
+def case(rng, dtype, n, groups, c, o, sizes, taps, layouts=("rows", "rows"), **params):
+    dims = len(sizes)
+    given = {
+        "stride": (1,) * dims, "padding": ((0, 0),) * dims, "input_dilation": (1,) * dims,
+        "kernel_dilation": (1,) * dims, "groups": groups, **params,
+    }  # fmt: skip
+    x = laid_out(rng, (n, groups * c, *sizes), dtype, layouts[0])
+    kernel = laid_out(rng, (groups * o, c, *taps), dtype, layouts[1])
+    return x, kernel, given
+
+
+def check(target, cases, rng):
+    cases = [c for c in cases if conv_plan(spec_of(*c), target) is not None]
+    assert cases
+    kernels = Kernels(target, [spec_of(*c) for c in cases])
+    for number, (x, kernel, params) in enumerate(cases):
+        spec = kernels.specs[number]
+        last = conv_units(spec, target)
+        cuts = np.unique([0, last, *rng.integers(0, last + 1, 2)]).tolist()
+        ranges = list(itertools.pairwise(cuts))
+        out = kernels(number, x, kernel, [ranges[i] for i in rng.permutation(len(ranges))])
+        wide = np.longdouble if x.dtype == np.float64 else np.float64
+        with np.errstate(all="ignore"):
+            exact = conv_p.evaluate(x.astype(wide), kernel.astype(wide), **params)
+            size = conv_p.evaluate(np.abs(x).astype(wide), np.abs(kernel).astype(wide), **params)
+        # within the bound of a sum of k rounded products in any order (Higham 2002, §3.1)
+        bound = (spec.c * spec.taps + 1) * np.finfo(x.dtype).eps / 2 * size
+        error = np.abs(out.reshape(exact.shape) - exact)
+        assert (error <= bound).all(), (spec, error.max())
+
+
+def random_case(rng, dtype):
+    dims = int(rng.integers(1, 4))
+    most = (0, 40, 19, 7)[dims]
+    pick = lambda *of: tuple(int(v) for v in rng.choice(of, dims))  # noqa: E731
+    taps, dilation, base, stride = pick(1, 2, 3, 3, 5), pick(1, 1, 2, 3), pick(1, 1, 2, 3), pick(1, 1, 2, 3)
+    sizes = tuple(int(v) for v in rng.integers(1, most, dims))
+    padding = []
+    for size, t, d, b in zip(sizes, taps, dilation, base, strict=True):
+        low, high = (int(v) for v in rng.integers(-2, 4, 2))
+        lacking = (t - 1) * d + 1 - ((size - 1) * b + 1 + low + high)
+        padding.append((low, high + max(lacking, 0)))
+    groups, c, o = int(rng.choice((1, 1, 2, 3))), *(int(v) for v in rng.choice((1, 2, 3, 5, 16, 17, 33), 2))
+    layouts = tuple(LAYOUTS[k] for k in rng.integers(len(LAYOUTS), size=2))
+    return case(
+        rng, dtype, int(rng.integers(1, 4)), groups, c, o, sizes, taps, layouts, stride=stride, padding=tuple(padding),
+        input_dilation=base, kernel_dilation=dilation,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_random_convolutions(target, dtype):
+    rng = np.random.default_rng(11)
+    check(target, [random_case(rng, dtype) for _ in range(20)], rng)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_usual_layers_and_their_adjoints(target, dtype):
+    """What training asks for: layers, their adjoint by x (dilated input) and that by the kernel (few places)."""
+    rng = np.random.default_rng(12)
+    same, swapped = ((1, 1), (1, 1)), ("swapped", "swapped")
+    cases = [
+        case(rng, dtype, 2, 1, 16, 32, (12, 12), (3, 3), padding=same),
+        case(rng, dtype, 2, 1, 3, 20, (15, 17), (7, 7), padding=((3, 3), (3, 3)), stride=(2, 2)),
+        case(rng, dtype, 2, 1, 20, 33, (9, 7), (1, 1)),
+        case(rng, dtype, 2, 1, 24, 16, (8, 8), (3, 3), padding=((1, 2), (1, 2)), input_dilation=(2, 2)),
+        case(rng, dtype, 2, 1, 24, 16, (8, 8), (1, 1), padding=((0, 1), (0, 1)), input_dilation=(2, 2)),
+        case(rng, dtype, 16, 1, 3, 32, (12, 12), (12, 12), swapped, padding=same),
+        case(rng, dtype, 16, 2, 9, 32, (12, 13), (6, 6), swapped, padding=same, kernel_dilation=(2, 2)),
+        case(rng, dtype, 3, 1, 40, 16, (300,), (5,), padding=((2, 2),)),
+        case(rng, dtype, 1, 1, 64, 16, (70, 70), (3, 3), padding=same),  # in bands
+        case(rng, dtype, 1, 1, 64, 16, (70, 70), (3, 3), padding=same, input_dilation=(2, 2)),
+    ]
+    check(target, cases, rng)
