@@ -1,5 +1,7 @@
 """Wengert: differentiates array programs, and shows how gradient flows through them."""
 
+import importlib as _importlib
+
 # linear algebra and Fourier transforms
 from wengert import fft as fft
 from wengert import linalg as linalg
@@ -263,6 +265,14 @@ concatenate = concat
 amax = max
 amin = min
 unique = unique_values
+
+
+def __getattr__(name: str) -> object:
+    """The parts for training (`wg.nn`, …) are loaded when they are first asked for, so that importing stays quick."""
+    if name in ("data", "nn", "optim", "train"):
+        return _importlib.import_module(f"wengert.{name}")
+    raise AttributeError(f"module 'wengert' has no attribute {name!r}")
+
 
 e, inf, nan, pi = 2.718281828459045, float("inf"), float("nan"), 3.141592653589793
 newaxis = None

@@ -18,9 +18,15 @@ class Module:
     settings, which belong to the structure. Assigning an array attribute inside a transformed function is
     allowed where the module is an argument of that function (or made in it): the transformation carries the new value
     out and writes it back.
+
+    A class or an instance names in `_buffers` the attributes that are state and no parameters (running statistics,
+    say), and an instance in `_frozen` those that are held fixed for now: derivative functions take both as constants,
+    and their place in a gradient holds None.
     """
 
     __slots__ = ("__dict__", "__weakref__", "_born")
+    _buffers: frozenset[str] = frozenset()
+    _frozen: frozenset[str] = frozenset()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Module:
         module = object.__new__(cls)

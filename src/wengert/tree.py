@@ -129,6 +129,8 @@ class _Flattener:
         self.objects: list[Any] = []  # every mutable object, in the order met
         self.paths: list[tuple[Any, ...]] = []
         self.in_object: list[bool] = []  # whether a leaf belongs to a module or a dataclass
+        self.fixed: list[bool] = []  # whether a leaf is a constant to derivatives: in a buffer or frozen
+        self.fixing = 0  # how many such attributes are open
         self.records = 0  # how many dataclasses are open
         self.seen: dict[int, int] = dict(references or {})  # id of an object -> its number
         self.tied: dict[int, int] = {}  # id of an array inside objects -> its leaf number
@@ -146,6 +148,7 @@ class _Flattener:
             self.leaves.append(x)
             self.paths.append(path)
             self.in_object.append(inside or self.records > 0)
+            self.fixed.append(self.fixing > 0)
             return _LEAF
         cls = type(x)
         if isinstance(x, (tuple, list, dict)) or cls in _registered or _composite(x):
@@ -195,7 +198,20 @@ class _Flattener:
         self.seen[id(x)] = self.known + len(self.objects)
         self.objects.append(x)
         names = tuple(vars(x))
+        if isinstance(x, Module) and (fixed := x._buffers | x._frozen):
+            return TreeDef("object", (cls, names), self._partly_fixed(x, names, path, fixed))
         return TreeDef("object", (cls, names), self._fields(x, cls, names, path, isinstance(x, Module)))
+
+    def _partly_fixed(
+        self, x: Module, names: tuple[str, ...], path: tuple[Any, ...], fixed: frozenset[str]
+    ) -> tuple[TreeDef, ...]:
+        """The attributes of a module of which some are constants to derivatives."""
+        children = []
+        for n in names:
+            self.fixing += n in fixed
+            children.append(self.walk(getattr(x, n), (*path, n), True))
+            self.fixing -= n in fixed
+        return tuple(children)
 
     def _fields(
         self, x: Any, cls: type, names: tuple[str, ...], path: tuple[Any, ...], inside: bool
@@ -319,7 +335,7 @@ class Opened:
     computed values into the caller's own objects.
     """
 
-    __slots__ = ("copies", "in_object", "leaves", "objects", "paths", "snapshot", "treedef")
+    __slots__ = ("copies", "fixed", "in_object", "leaves", "objects", "paths", "snapshot", "treedef")
 
     def __init__(self, tree: Any):
         call = type(tree) is tuple and len(tree) == 2 and type(tree[0]) is tuple and type(tree[1]) is dict
@@ -329,6 +345,7 @@ class Opened:
         self.objects = walker.objects
         self.paths = walker.paths
         self.in_object = walker.in_object
+        self.fixed = walker.fixed
         self.copies: list[Any] = []
         self.snapshot: list[dict[str, Any]] = []
 

@@ -79,6 +79,8 @@ class Chosen:
         for k, (leaf, path) in enumerate(zip(opened.leaves, opened.paths, strict=True)):
             if path[0] == 0 and path[1] in self.leaves_of:
                 self.leaves_of[path[1]].append(k)
+                if opened.fixed[k]:
+                    continue
                 value = as_array(leaf, "a derivative")
                 if value.dtype.kind in "fc":
                     self.slots.append(k)

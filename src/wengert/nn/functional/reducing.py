@@ -1,0 +1,54 @@
+"""What losses share: how the terms become one number, and how labels select."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from wengert.errors import ArgumentError, OutOfRangeError, ShapeError
+from wengert.ir.array import Array
+from wengert.ops.promote import as_array
+from wengert.source import at_user_line
+
+
+def reduce_terms(terms: Array, reduction: str, what: str) -> Array:
+    """The mean or the sum of the terms of a loss, or the terms themselves ("none")."""
+    check_reduction(reduction, what)
+    if reduction == "none":
+        return terms
+    if reduction == "sum":
+        return terms.sum()
+    if terms.size == 0:
+        raise ShapeError(f"{what}: the mean of an empty batch (terms of shape {terms.shape}){at_user_line()}")
+    return terms.mean()
+
+
+def check_reduction(reduction: Any, what: str) -> None:
+    if reduction not in ("mean", "sum", "none"):
+        raise ArgumentError(f'{what}: reduction is {reduction!r}; expected "mean", "sum" or "none"{at_user_line()}')
+
+
+def check_labels(labels: Array, classes: int, what: str, ignore_index: int | None = None) -> None:
+    """Refuse labels outside 0 … classes - 1, where their numbers are known."""
+    if labels.trace is not None or labels.size == 0:
+        return
+    values = np.asarray(labels.data)
+    if ignore_index is not None:
+        values = values[values != ignore_index]
+    if values.size and not 0 <= values.min() <= values.max() < classes:
+        raise OutOfRangeError(
+            f"{what}: labels lie between {values.min()} and {values.max()}, but there are {classes} classes, counted "
+            f"from 0 to {classes - 1}{at_user_line()}"
+        )
+
+
+def same_shape(x: Any, y: Any, what: str) -> tuple[Array, Array]:
+    """Input and target as arrays of one shape; they are not stretched, which is nearly always a slip."""
+    x, y = as_array(x, what), as_array(y, what)
+    if x.shape != y.shape and x.ndim and y.ndim:
+        raise ShapeError(
+            f"{what}: the input has shape {x.shape}, the target {y.shape}; expected the same (reshape one of them)"
+            + at_user_line()
+        )
+    return x, y
