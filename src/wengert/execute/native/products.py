@@ -6,15 +6,19 @@ from typing import Any
 
 from llvmlite import ir
 
+from wengert.execute.native.conv import ConvSpec, conv_scratch, conv_units, emit_conv
 from wengert.execute.native.emit import I64, LANE, Body, Windows, memory_type, store_roots
 from wengert.execute.native.product import ProductSpec, emit_product, scratch_bytes, units
-from wengert.execute.native.statements import Product
+from wengert.execute.native.statements import Convolution, Product
 from wengert.execute.native.target import Target
 from wengert.execute.native.views import View
 
 
-def spec_of(p: Product) -> ProductSpec:
+def spec_of(p: Product) -> ProductSpec | ConvSpec:
     """What the kernel generator needs to know."""
+    if isinstance(p, Convolution):
+        assert p.spec is not None
+        return p.spec
     *lead, m, n = p.shape
     return ProductSpec(
         dtype=p.dtype.name,  # type: ignore[arg-type]
@@ -29,21 +33,38 @@ def spec_of(p: Product) -> ProductSpec:
 
 def product_scratch(p: Product, target: Target) -> int:
     """Bytes of scratch memory that the kernel packs operands into."""
-    return scratch_bytes(spec_of(p), target)
+    spec = spec_of(p)
+    return conv_scratch(spec, target) if isinstance(spec, ConvSpec) else scratch_bytes(spec, target)
+
+
+def product_units(p: Product, target: Target) -> int:
+    """How many units the kernel is cut into."""
+    spec = spec_of(p)
+    return conv_units(spec, target) if isinstance(spec, ConvSpec) else units(spec, target)
 
 
 def emit_product_statement(module: ir.Module, name: str, p: Product, windows: Windows, target: Target) -> ir.Function:
     """A function of the windows' pointers that computes the product and its roots."""
     types = [memory_type(v.buffer.dtype).as_pointer() for v in windows.views]
 
-    def epilogue(b: ir.IRBuilder, value: Any, batch: Any, i: Any, j: Any, lanes: int, mask: Any, extra: Any) -> None:
+    def finish(b: ir.IRBuilder, value: Any, outer: Any, j: Any, lanes: int, mask: Any, extra: Any) -> None:
         valid = lanes if mask is None else sum(bit.constant for bit in mask.constant)
         body = Body(b, lambda view: extra[windows.numbers[id(view)]], j, lanes, valid)
-        index = [*batch, i, j if lanes == 1 else LANE]
+        filled = len(outer) + 1 - len(p.shape)  # axes in front of a convolution's places, which the statement lacks
+        first = 6 - len(outer)
+        outer = [*outer[:first], *outer[first + filled :]] if filled else outer
+        index = [*outer, j if lanes == 1 else LANE]
         body.set(p.value, index, value)
         store_roots(body, p.roots, index)
 
-    kernel = emit_product(module, f"{name}.kernel", spec_of(p), epilogue, types, target)
+    def epilogue(b: ir.IRBuilder, value: Any, batch: Any, i: Any, j: Any, lanes: int, mask: Any, extra: Any) -> None:
+        finish(b, value, [*batch, i], j, lanes, mask, extra)
+
+    spec = spec_of(p)
+    if isinstance(spec, ConvSpec):
+        kernel = emit_conv(module, f"{name}.kernel", spec, finish, types, target)
+    else:
+        kernel = emit_product(module, f"{name}.kernel", spec, epilogue, types, target)
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), types), name)
     function.linkage = "internal"
     b = ir.IRBuilder(function.append_basic_block())
@@ -53,7 +74,7 @@ def emit_product_statement(module: ir.Module, name: str, p: Product, windows: Wi
 
     number = memory_type(p.dtype).as_pointer()
     scratch = ir.Constant(number, None) if p.scratch is None else b.bitcast(pointer(p.scratch), number)
-    whole = units(spec_of(p), target)
+    whole = product_units(p, target)
     b.call(kernel, [pointer(p.x), pointer(p.y), scratch, I64(0), I64(whole), *function.args])
     b.ret_void()
     return function

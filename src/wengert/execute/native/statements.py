@@ -3,6 +3,7 @@
     Nest       loops over one index space; stores roots, each an expression evaluated at every index
     Reduction  loops over one index space; combines an expression over some of its axes
     Product    a matrix product, with roots computed from each finished element (its epilogue)
+    Convolution  the same for a convolution
     Loop       statements again and again, over windows that may move
     Branch     one of several lists of statements
     Evaluate   a step that has no kernel: NumPy evaluates it
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from wengert.execute.native.conv.spec import ConvSpec
 from wengert.execute.native.views import Counter, View
 from wengert.ir.graph import Node
 from wengert.ir.types import Shape
@@ -96,6 +98,13 @@ class Product:
     value: Expr  # stands for the finished element in the roots
     roots: list[Root] = field(default_factory=list)
     scratch: View | None = None
+
+
+@dataclass(eq=False)
+class Convolution(Product):
+    """`ops.conv` of `x` and the kernel `y`; `shape` is what the kernel's index runs over (`conv.out_shape`)."""
+
+    spec: ConvSpec | None = None
 
 
 @dataclass(eq=False)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from wengert.execute.native.statements import (
     Branch,
+    Convolution,
     Evaluate,
     Expr,
     Loop,
@@ -75,7 +76,10 @@ class Printer:
             yield f"{indent}{target} = {s.op} over axes {s.axes} of {list(s.expr.shape)}: {self.expression(s.expr)}"
         elif isinstance(s, Product):
             sizes = f"{'×'.join(map(str, s.shape))}, depth {s.x.shape[-1]}"
-            yield f"{indent}product {sizes}: Σ = {self.window(s.x)} @ {self.window(s.y)}, then"
+            if isinstance(s, Convolution):
+                sizes = f"{'×'.join(map(str, s.shape))} of {s.x.shape} with kernel {s.y.shape}"
+            what = type(s).__name__.lower()
+            yield f"{indent}{what} {sizes}: Σ = {self.window(s.x)} @ {self.window(s.y)}, then"
             yield from self.roots(s.roots, indent)
         elif isinstance(s, Loop):
             name = self.loops.setdefault(id(s.counter), f"i{len(self.loops)}")
