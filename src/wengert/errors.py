@@ -50,5 +50,9 @@ class NonFiniteError(WengertError, ArithmeticError):
     """A NaN or an infinity arose while `wg.debug_nonfinite()` was watching."""
 
 
+class CheckpointError(WengertError, ValueError):
+    """A file that is damaged, or holds something else than was asked for."""
+
+
 class MissingExtraError(WengertError, ImportError):
     """An optional dependency is needed; the message names the extra to install."""

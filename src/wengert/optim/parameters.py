@@ -53,8 +53,8 @@ def dotted(path: Sequence[Any]) -> str:
     return ".".join(map(str, path))
 
 
-def slots(model: Any, tied: bool = True) -> list[Slot]:
-    """Every array of a model that is differentiated (real or complex), buffers included.
+def slots(model: Any, tied: bool = True, kinds: str = "fc") -> list[Slot]:
+    """Every array of a model whose type is of these kinds (real and complex by default), buffers included.
 
     An array that stands in several places of a module is one slot, unless `tied` is false.
     """
@@ -64,7 +64,7 @@ def slots(model: Any, tied: bool = True) -> list[Slot]:
 
     def visit(x: Any, path: tuple[Any, ...], owners: tuple[int, ...], place: tuple[Any, Any], of: Any) -> None:
         inside = of[0] is not None
-        if is_array(x):
+        if is_array(x, kinds):
             slot = known.get(id(x)) if inside and tied else None
             if slot is None:
                 slot = known[id(x)] = Slot(path, x, owners, *of)
@@ -83,8 +83,8 @@ def slots(model: Any, tied: bool = True) -> list[Slot]:
     return found
 
 
-def is_array(x: Any) -> bool:
-    return isinstance(x, (Array, np.ndarray)) and x.dtype.kind in "fc"
+def is_array(x: Any, kinds: str) -> bool:
+    return isinstance(x, (Array, np.ndarray)) and x.dtype.kind in kinds
 
 
 def children(x: Any) -> Iterator[tuple[Any, Any]]:

@@ -1,0 +1,145 @@
+"""What a user can hang into `fit`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from wengert import tree
+from wengert.errors import ArgumentError
+from wengert.source import at_user_line
+
+if TYPE_CHECKING:
+    from wengert.train.fit import Run
+
+
+class Callback:
+    """Base of the callbacks: each method is called at its moment; all do nothing until a subclass says what.
+
+    `every` is the number of steps between calls of `on_step`; None means never, and steps in between cost nothing. If a
+    class states `watch(model, grads, loss)`, that is traced into the compiled step which runs at those steps alone (the
+    model before its update, the gradients before clipping), and its result comes to `on_step` as arrays.
+
+    `state()` and `restore(state)` carry what a checkpoint should keep, as plain data for JSON.
+
+    Example:
+        >>> class Norms(train.Callback):
+        ...     every = 50
+        ...     def watch(self, model, grads, loss):
+        ...         return optim.global_norm(grads)
+        ...     def on_step(self, run, seen):
+        ...         print(run.step, float(seen))
+    """
+
+    every: int | None = None
+    watch: Any = None
+
+    def on_start(self, run: Run) -> None:
+        """Before the first step, and after a resume."""
+
+    def on_step(self, run: Run, seen: Any) -> None:
+        """After a step whose number is a multiple of `every`; `seen` is what `watch` returned, else None."""
+
+    def on_epoch(self, run: Run) -> None:
+        """After an epoch, when `run.metrics` holds its numbers, those of the validation too."""
+
+    def on_end(self, run: Run) -> None:
+        """After the last step, also when an error ended the run."""
+
+    def state(self) -> Any:
+        return None
+
+    def restore(self, state: Any) -> None:
+        pass
+
+
+class EpochFunction(Callback):
+    """A plain function `f(run)`, called after each epoch."""
+
+    def __init__(self, f: Any):
+        self.f = f
+
+    def on_epoch(self, run: Run) -> None:
+        self.f(run)
+
+
+class EarlyStopping(Callback):
+    """Ends the training when a number has not improved for more than `patience` epochs.
+
+    Args:
+        monitor: its name in `run.metrics`: "val_loss" with validation data, "loss" without.
+        patience: epochs without improvement that are allowed.
+        min_delta: what counts as improvement.
+        mode: "min" for a number that should fall, "max" for one that should rise.
+        restore_best: whether the model gets back the arrays of its best epoch at the end. They are kept in memory: a
+            run resumed from a checkpoint knows only the best epoch since then.
+
+    Example:
+        >>> train.fit(..., callbacks=[train.EarlyStopping("val_accuracy", patience=3, mode="max")])
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        patience: int = 5,
+        min_delta: float = 0.0,
+        mode: str = "min",
+        restore_best: bool = True,
+    ):
+        if mode not in ("min", "max") or patience < 0:
+            raise ArgumentError(
+                f'EarlyStopping: mode is {mode!r} (expected "min" or "max"), patience {patience}{at_user_line()}'
+            )
+        self.monitor, self.patience, self.min_delta, self.sign = (
+            monitor,
+            patience,
+            min_delta,
+            1 if mode == "min" else -1,
+        )
+        self.restore_best = restore_best
+        self.best = math.inf * self.sign
+        self.best_epoch = 0
+        self.bad = 0
+        self._kept: list[tuple[Any, dict[str, Any]]] = []
+
+    def on_epoch(self, run: Run) -> None:
+        if self.monitor not in run.metrics:
+            raise ArgumentError(
+                f"EarlyStopping looks at {self.monitor!r}, but an epoch has {', '.join(run.metrics)}{at_user_line()}"
+            )
+        value = run.metrics[self.monitor]
+        if self.sign * value < self.sign * self.best - self.min_delta:
+            self.best, self.best_epoch, self.bad = value, run.epoch, 0
+            if self.restore_best:
+                self._kept = contents(run.model)
+        else:
+            self.bad += 1
+            if self.bad > self.patience:
+                run.stop(f"{self.monitor} has not improved on {self.best:.6g} for {self.bad} epochs")
+
+    def on_end(self, run: Run) -> None:
+        if self._kept:
+            put_back(self._kept)
+
+    def state(self) -> Any:
+        return {"best": self.best, "best_epoch": self.best_epoch, "bad": self.bad}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.best, self.best_epoch, self.bad = state["best"], state["best_epoch"], state["bad"]
+
+
+def contents(*modules: Any) -> list[tuple[Any, dict[str, Any]]]:
+    """What all objects in some modules hold now; arrays never change, so this copies no numbers."""
+    return remember(tree.Opened(((*modules,), {})).objects)
+
+
+def remember(objects: list[Any]) -> list[tuple[Any, dict[str, Any]]]:
+    return [(x, vars(x).copy()) for x in objects]
+
+
+def put_back(kept: list[tuple[Any, dict[str, Any]]]) -> None:
+    """Undo all assignments since `contents`."""
+    for x, attributes in kept:
+        vars(x).clear()
+        vars(x).update(attributes)
