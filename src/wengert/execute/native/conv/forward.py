@@ -51,8 +51,8 @@ class ForwardPlan:
 
 
 @lru_cache(maxsize=1024)
-def forward_plan(spec: ConvSpec, target: Target) -> ForwardPlan | None:
-    """None where the convolution falls into too many phases."""
+def forward_plan(spec: ConvSpec, target: Target, rows: int = 0) -> ForwardPlan | None:
+    """None where the convolution falls into too many phases. A band has as many places as fit, or `rows`."""
     machine = Machine(spec.dtype, target)
     lanes = machine.lanes
     width = round_up(spec.o, lanes)
@@ -64,7 +64,9 @@ def forward_plan(spec: ConvSpec, target: Target) -> ForwardPlan | None:
     period = axes[banded].phases[0].period
     # a band: what its input takes fits into the cache
     band = axis.places
-    while band > period and math.prod(a.extent for a in axes) * spec.c * spec.itemsize > machine.block:
+    if rows:
+        band, axes[banded] = rows, packed(replace(axis, places=rows))
+    while not rows and band > period and math.prod(a.extent for a in axes) * spec.c * spec.itemsize > machine.block:
         band = max(round_up(-(-band // 2), period), period)
         axes[banded] = packed(replace(axis, places=band))
     places = -(-spec.axes[2].places // axes[2].phases[0].period)
@@ -121,10 +123,7 @@ class Forward:
         rest, g = divide(code, unit, spec.groups)
         i, band = divide(code, rest, plan.bands)
         x = code.at(self.x, code.add(code.mul(i, spec.x[0]), code.mul(g, spec.c * spec.x[1])))
-        phase = plan.axes[plan.banded].phases[0]
-        shift = code.mul(band, -(plan.band * phase.step // phase.period))
-        shifts = (shift, 0) if plan.banded == 0 else (0, shift)
-        pack_image(code, spec.axes, plan.axes, shifts, (spec.c, spec.x[1]), x, self.image)
+        self.pack_image(x, band)
         kernel = code.at(self.packed_kernel, code.mul(g, spec.taps * spec.c * plan.width))
         first = code.mul(band, plan.band)
         count = code.least(plan.band, code.add(spec.axes[plan.banded].places, code.mul(first, -1)))
@@ -132,8 +131,17 @@ class Forward:
         for d_phase, d, at_d in outer[0]():
             for h_phase, h, at_h in outer[1]():
                 for phase in plan.axes[2].phases:
-                    self.row((d_phase, h_phase, phase), (at_d, at_h), kernel)
+                    self.row((d_phase, h_phase, phase), (at_d, at_h), kernel, self.sums)
+                assert self.finish is not None
                 self.finish.row(self.sums, spec.axes[2].places, spec.o, code.mul(g, spec.o), (i, d, h))
+
+    def pack_image(self, x: ir.Value, band: Index) -> None:
+        """What a band sees of one example and group."""
+        code, plan, spec = self.code, self.plan, self.spec
+        phase = plan.axes[plan.banded].phases[0]
+        shift = code.mul(band, -(plan.band * phase.step // phase.period))
+        shifts = (shift, 0) if plan.banded == 0 else (0, shift)
+        pack_image(code, spec.axes, plan.axes, shifts, (spec.c, spec.x[1], spec.c), x, self.image)
 
     def rows(self, axis: int, first: Index, count: Index):  # type: ignore[no-untyped-def]
         """Loops over an outer axis, phase by phase: the phase, the output place, and the row within the phase."""
@@ -150,7 +158,9 @@ class Forward:
 
         return emit
 
-    def row(self, phases: tuple[Phase, Phase, Phase], at: tuple[Index, Index], kernel: ir.Value) -> None:
+    def row(
+        self, phases: tuple[Phase, Phase, Phase], at: tuple[Index, Index], kernel: ir.Value, sums: ir.Value
+    ) -> None:
         """The sums of one phase of a row of places."""
         code, plan, spec = self.code, self.plan, self.spec
         count = -(-(spec.axes[2].places - phases[2].first) // phases[2].period)
@@ -163,7 +173,7 @@ class Forward:
             nest.append((phase.taps, phase.tap_step * step, phase.every * tap_step))
             b += phase.tap * tap_step
         nest.append((spec.c, 1, plan.width))
-        out = code.at(self.sums, phases[2].first * plan.width)
+        out = code.at(sums, phases[2].first * plan.width)
         if 0 in [n for n, _, _ in nest]:
             for q in code.loop(0, count):
                 clear(code, code.at(out, code.mul(q, phases[2].period * plan.width)), plan.width)

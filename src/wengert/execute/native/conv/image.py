@@ -66,27 +66,27 @@ def pack_image(
     axes: Sequence[Axis],
     packed: Sequence[Packed],
     shifts: tuple[Index, Index],
-    channels: tuple[int, int],
+    channels: tuple[int, int, int],
     x: ir.Value,
     target: ir.Value,
 ) -> None:
-    """What outputs see of x, with zeros where nothing is; `channels` holds their number and stride.
+    """What outputs see of x, with zeros where nothing is; `channels` holds their number, stride, and room.
 
     The shifts, not positive, move x along the first two axes.
     """
-    count, across = channels
-    steps = (packed[1].extent * packed[2].extent * count, packed[2].extent * count, count)
+    count, across, room = channels
+    steps = (packed[1].extent * packed[2].extent * room, packed[2].extent * room, room)
     starts = (code.add(packed[0].start, shifts[0]), code.add(packed[1].start, shifts[1]), packed[2].start)
     ranges = [_inside(code, a.size, p, start) for a, p, start in zip(axes, packed, starts, strict=True)]
     full = [p.dilation == 1 and r == (0, p.extent, 0) for p, r in zip(packed, ranges, strict=True)]
-    if not all(full):
+    if not all(full) or room > count:
         clear(code, target, steps[0] * packed[0].extent)
     low, high, at = ranges[2]
     assert isinstance(low, int) and isinstance(high, int) and isinstance(at, int)
     if high <= low:
         return
     source = (axes[2].x, across)
-    gather = gather_function(code.b.module, code.machine, high - low, count, source, packed[2].dilation * count)
+    gather = gather_function(code.b.module, code.machine, high - low, count, source, packed[2].dilation * room)
 
     def there(k: int, i: Index) -> Index:
         first, _, place = ranges[k]
@@ -95,7 +95,7 @@ def pack_image(
     for i in code.loop(*ranges[0][:2]):
         for j in code.loop(*ranges[1][:2]):
             here = code.add(code.add(code.mul(i, axes[0].x), code.mul(j, axes[1].x)), low * axes[2].x)
-            place = code.add(code.add(there(0, i), there(1, j)), at * count)
+            place = code.add(code.add(there(0, i), there(1, j)), at * room)
             code.b.call(gather, [code.at(x, here), code.at(target, place)])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 from llvmlite import ir
 
@@ -11,12 +12,25 @@ from wengert.execute.native.conv.forward import Forward, ForwardPlan, forward_pl
 from wengert.execute.native.conv.places import Epilogue, Finish
 from wengert.execute.native.conv.spec import ConvSpec, round_up
 from wengert.execute.native.conv.weights import Weights, WeightsPlan, weights_plan
+from wengert.execute.native.conv.winograd import (
+    Winograd,
+    WinogradPlan,
+    WinogradWeights,
+    WinogradWeightsPlan,
+    winograd_plan,
+    winograd_weights_plan,
+)
 from wengert.execute.native.product.code import I64, Code, Machine
 from wengert.execute.native.product.spec import Target
 
+Plan = ForwardPlan | WeightsPlan | WinogradPlan | WinogradWeightsPlan
+LOOPS: dict[type, Any] = {
+    ForwardPlan: Forward, WeightsPlan: Weights, WinogradPlan: Winograd, WinogradWeightsPlan: WinogradWeights
+}  # fmt: skip
+
 
 @lru_cache(maxsize=1024)
-def conv_plan(spec: ConvSpec, target: Target) -> ForwardPlan | WeightsPlan | None:
+def conv_plan(spec: ConvSpec, target: Target) -> Plan | None:
     """How the convolution is computed; None if it has no code here.
 
     Vectors run along channels out in either plan; the sums of a tile belong to places of one row, or to places and
@@ -25,8 +39,8 @@ def conv_plan(spec: ConvSpec, target: Target) -> ForwardPlan | WeightsPlan | Non
     if 0 in (spec.n, spec.groups, spec.c, spec.o, *(a.size for a in spec.axes), *(a.places for a in spec.axes)):
         return None
     if spec.taps > spec.places and spec.axes[2].taps > spec.axes[2].places:
-        return weights_plan(spec, target)
-    return forward_plan(spec, target)
+        return winograd_weights_plan(spec, target) or weights_plan(spec, target)
+    return winograd_plan(spec, target) or forward_plan(spec, target)
 
 
 def out_shape(spec: ConvSpec, target: Target) -> tuple[int, ...]:
@@ -36,7 +50,7 @@ def out_shape(spec: ConvSpec, target: Target) -> tuple[int, ...]:
     """
     plan = conv_plan(spec, target)
     places = tuple(a.places for a in spec.axes)
-    if isinstance(plan, WeightsPlan):
+    if isinstance(plan, (WeightsPlan, WinogradWeightsPlan)):
         return (plan.blocks, *places, spec.n, spec.groups * spec.o)
     return (spec.n, spec.groups * spec.o, *places)
 
@@ -74,12 +88,10 @@ def emit_conv(
     x, kernel, scratch, begin, end, *extra = function.args
     finish = Finish(code, epilogue, extra)
     plan = conv_plan(spec, target)
-    if isinstance(plan, ForwardPlan):
-        loops: Forward | Weights = Forward(code, plan, x, kernel, scratch, finish)
+    assert plan is not None
+    loops = LOOPS[type(plan)](code, plan, x, kernel, scratch, finish)
+    if isinstance(loops, (Forward, Winograd)):
         loops.pack_kernel()
-    else:
-        assert plan is not None
-        loops = Weights(code, plan, x, kernel, scratch, finish)
     for unit in code.loop(begin, end):
         loops.unit(unit)
     code.b.ret_void()

@@ -9,6 +9,7 @@ unit   (block of c, group, block of channels out)
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -88,14 +89,28 @@ class Weights:
         rest, part = divide(code, unit, plan.parts)
         block, g = divide(code, rest, spec.groups)
         first_o = code.add(code.mul(g, spec.o), code.mul(part, plan.o))
-        clear(code, self.sums, plan.sums)
+        self.add_up(block, g, first_o)
+        self.hand_over(block, first_o)
+
+    def examples(self, block: Index, g: Index, first_o: Index) -> Iterator[tuple[ir.Value, ir.Value]]:
+        """A loop over the c of a block: the operands there."""
+        code, plan, spec = self.code, self.plan, self.spec
         first = code.mul(block, plan.each)
         for c in code.loop(first, code.least(code.add(first, plan.each), spec.c)):
             x = code.at(self.x, code.mul(code.add(c, code.mul(g, spec.c)), spec.x[1]))
-            kernel = code.at(self.kernel, code.add(code.mul(c, spec.kernel[1]), code.mul(first_o, spec.kernel[0])))
-            pack_image(code, spec.axes, plan.axes, (0, 0), (spec.n, spec.x[0]), x, self.image)
+            yield x, code.at(self.kernel, code.add(code.mul(c, spec.kernel[1]), code.mul(first_o, spec.kernel[0])))
+
+    def add_up(self, block: Index, g: Index, first_o: Index) -> None:
+        code, plan, spec = self.code, self.plan, self.spec
+        clear(code, self.sums, plan.sums)
+        for x, kernel in self.examples(block, g, first_o):
+            pack_image(code, spec.axes, plan.axes, (0, 0), (spec.n, spec.x[0], spec.n), x, self.image)
             self.pack_kernel(kernel)
             self.add()
+
+    def hand_over(self, block: Index, first_o: Index) -> None:
+        code, plan, spec = self.code, self.plan, self.spec
+        assert self.finish is not None
         d, h, w = spec.axes
         for i in code.loop(0, d.places):
             for j in code.loop(0, h.places):
