@@ -12,6 +12,7 @@ import numpy as np
 from wengert import tree
 from wengert.control.call import Run, call_p
 from wengert.errors import ArgumentError, UnsupportedError
+from wengert.execute.donation import Donated, candidates
 from wengert.ir.array import Array, WeakArray
 from wengert.ir.graph import Graph
 from wengert.ir.primitive import watchers
@@ -27,9 +28,13 @@ DEFAULT = "numpy"
 class Program:
     """One staged form of a function: its graph, and how results and assigned attributes are put together again."""
 
-    __slots__ = ("assigned", "calls", "captured", "enterable", "entry", "graph", "num_outputs", "out_tree")
+    __slots__ = (
+        "assigned", "calls", "captured", "enterable", "entry", "gone", "graph", "num_outputs", "out_tree", "spent",
+    )  # fmt: skip
 
     def __init__(self, graph: Graph, captured: list[Array], out_tree: tree.TreeDef, num_outputs: int, assigned: Any):
+        self.spent: list[int] = []  # leaves that the caller gives up
+        self.gone: Any = None  # what their Arrays hold afterwards
         self.calls = 0  # that went through Python
         self.enterable = True  # whether they may go another way: by its entry, which the executor makes
         self.entry: Any = None
@@ -120,10 +125,11 @@ class Jitted:
 
     __slots__ = ("__dict__", "__weakref__", "_entries")
 
-    def __init__(self, f: Callable[..., Any], executor: str | None):
+    def __init__(self, f: Callable[..., Any], executor: str | None, donated: Sequence[int] = ()):
         functools.update_wrapper(self, f, updated=())  # the attributes of a callable object are its own
         self.__name__ = getattr(f, "__name__", type(f).__name__)
         self._f = f
+        self._donated = frozenset(donated)  # numbers of positional arguments
         self._executor = importlib.import_module(EXECUTORS[executor or DEFAULT])
         self._run = self._executor.run
         self._programs: dict[Any, Program] = {}
@@ -140,7 +146,7 @@ class Jitted:
                     return plain.run_plain(args)
                 program = self._program(tree.Opened((args, kwargs)), [as_array(a) for a in args])
                 slow = self._make_entry is None or not program.enterable
-                if slow and not program.captured and not program.assigned:
+                if slow and not (program.captured or program.assigned or program.spent):
                     keep(self._plain, key, Plain(program, self._run))
         opened = tree.Opened((args, kwargs))
         leaves = [as_array(v, f"{self.__name__}") for v in opened.leaves]
@@ -149,6 +155,8 @@ class Jitted:
         if self._make_entry is not None and program.enterable and not watchers:
             self._enter(program, opened.treedef, leaves)
         outs = call_p.bind(*program.captured, *leaves, graph=program.graph, run=self._run)
+        if program.spent and not any(v.trace for v in leaves):
+            self._spend(program, opened.leaves)
         opened.write_back(program.assigned, outs[program.num_outputs :])
         return tree.unflatten(program.out_tree, outs[: program.num_outputs])
 
@@ -164,6 +172,11 @@ class Jitted:
                 self._entries = (program.entry, *[e for e in self._entries if e is not old])[:TRIED]
         elif program.entry is not None and program.entry not in self._entries:
             self._entries = (program.entry, *self._entries)[:TRIED]
+
+    def _spend(self, program: Program, leaves: Sequence[Any]) -> None:
+        for k in program.spent:
+            if type(leaves[k]) in (Array, WeakArray):
+                leaves[k].data = program.gone
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else Bound(self, instance)
@@ -193,7 +206,14 @@ class Jitted:
             return [as_array(o, f"the result of {self.__name__}, under jit,") for o in (*out_leaves, *changed)]
 
         graph, captured = stage(flat, [v.type for v in leaves], self.__name__)
-        return Program(graph, captured, *found)
+        program = Program(graph, captured, *found)
+        if self._donated:
+            given = zip(opened.paths, opened.in_object, strict=True)
+            program.spent = [k for k, (p, own) in enumerate(given) if not (own or p[0]) and p[1] in self._donated]
+            program.gone = Donated(self.__name__)
+        places = opened.treedef, program.assigned, program.num_outputs, program.spent
+        graph.cache["donated"] = candidates(*places, graph.in_types, graph.out_types)
+        return program
 
 
 class Bound:
@@ -223,8 +243,11 @@ def jit(
         executor: "numpy" runs step by step by the reference rules; "native" compiles the whole program to machine code
             (steps without code of their own go to NumPy). None stands for "numpy", until "native" has been proven on
             everything.
-        donate_argnums: positional arguments whose memory the program may reuse; the caller gives them up. The NumPy
-            executor makes no use of it.
+        donate_argnums: positional arguments that the caller gives up, so that results may be written over them. Their
+            Arrays can't be used afterwards. An array is really written over where a result of its type can stand in its
+            place and nobody else sees its memory (of a NumPy array somebody may; a copy is used). Of the NumPy executor
+            nothing is gained. What a module holds needs no donation: assigned attributes replace the old ones in place
+            where nobody else holds these.
 
     Returns:
         A function with the arguments of `f`, and `.lower(*args)` to look at its graph. Without `f`, a decorator.
@@ -243,12 +266,18 @@ def jit(
         )
     if f is None:
         return lambda g: jit(g, executor, donate_argnums)
+    donated = (donate_argnums,) if isinstance(donate_argnums, int) else tuple(donate_argnums)
+    if not all(isinstance(n, int) and n >= 0 for n in donated):
+        raise ArgumentError(
+            f"jit: donate_argnums={donate_argnums!r}; expected numbers of positional arguments, counted from 0"
+            + at_user_line()
+        )
     if not callable(f):
         raise ArgumentError(
             f"jit takes a function, got {type(f).__name__}; write jit(f)(x), not jit(f(x)){at_user_line()}"
         )
     if isinstance(f, tree.Module):
-        return Bound(Jitted(type(f).__call__, executor), f)
+        return Bound(Jitted(type(f).__call__, executor, [n + 1 for n in donated]), f)
     if isinstance(getattr(f, "__self__", None), tree.Module):
-        return Bound(Jitted(f.__func__, executor), f.__self__)  # type: ignore[attr-defined]
-    return Jitted(f, executor)
+        return Bound(Jitted(f.__func__, executor, [n + 1 for n in donated]), f.__self__)  # type: ignore[attr-defined]
+    return Jitted(f, executor, donated)

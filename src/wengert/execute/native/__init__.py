@@ -24,9 +24,12 @@ name = "native"
 
 
 def compiled(graph: Graph) -> Compiled:
-    """The machine code for `graph`, made once."""
+    """The machine code for `graph`, made once.
+
+    `graph.cache["donated"]` tells, if it is there, for results which inputs they may be written over.
+    """
     if name not in graph.cache:
-        graph.cache[name] = Compiled(simplify(graph), host_target())
+        graph.cache[name] = Compiled(simplify(graph), host_target(), graph.cache.get("donated"))
     return graph.cache[name]
 
 

@@ -9,6 +9,7 @@ of the arguments of a call, and nothing can go stale.
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, Protocol
@@ -21,8 +22,7 @@ from wengert.errors import UnsupportedError
 from wengert.execute.native import entry_layout as at
 from wengert.execute.native.entry_code import ALIGNMENT, compile_entry, entry_module
 from wengert.execute.native.entry_plan import Arguments, Results, Untranslatable
-from wengert.execute.native.entry_record import FIELDS
-from wengert.execute.native.entry_result import SPEC_WORDS
+from wengert.execute.native.entry_record import ALONE, FIELDS, REPLACED, SPEC_WORDS, SPENT
 from wengert.execute.native.program import Compiled
 from wengert.ir.array import Array, WeakArray
 from wengert.ir.graph import Graph
@@ -51,6 +51,8 @@ class Call(Protocol):
     out_tree: tree.TreeDef
     num_outputs: int  # of the result; assigned attributes follow
     assigned: Any  # see `tree.Opened.changes`
+    spent: Sequence[int]  # inputs that the caller gives up
+    gone: Any  # what stands in their place afterwards
 
 
 def make_entry(cls: Any, call: Call, arguments_tree: tree.TreeDef, compiled: Compiled) -> Entry | None:
@@ -60,7 +62,8 @@ def make_entry(cls: Any, call: Call, arguments_tree: tree.TreeDef, compiled: Com
     """
     try:
         install(cls)
-        arguments = Arguments(arguments_tree, call.graph.in_types)
+        given = {*compiled.in_place.values(), *call.spent}
+        arguments = Arguments(arguments_tree, call.graph.in_types, given)
     except (Untranslatable, UnsupportedError):
         return None
     whole = compiled.whole
@@ -70,20 +73,20 @@ def make_entry(cls: Any, call: Call, arguments_tree: tree.TreeDef, compiled: Com
     except Untranslatable:
         finish, build = _finishing(call), Results()
     python = None if whole is not None else _running(compiled)
-    weak = [t.weak for t in call.graph.out_types]
     sizes = _sizes(call, arguments, build, compiled)
-    record = _assembled(arguments, build, compiled, weak, sizes)
+    record = _assembled(call, arguments, build, compiled, sizes)
     block = np.zeros(sizes["bytes"] + 2 * ALIGNMENT, np.uint8)
     start = block.ctypes.data + ALIGNMENT
     start += -start % ALIGNMENT
-    given = {
+    settings = {
         "block": start,
         "run": 0 if whole is None else ctypes.cast(whole, ctypes.c_void_p).value,
         "python": 0 if python is None else id(python),
         "finish": 0 if finish is None else id(finish),
+        "gone": id(call.gone),
         "release": int(not _is_quick(call.graph)),
     }
-    for name, value in given.items():
+    for name, value in settings.items():
         record[FIELDS.index(name)] = value
     return Entry(record, [call, compiled, arguments, build, python, finish, block])
 
@@ -92,9 +95,11 @@ def _sizes(call: Call, arguments: Arguments, build: Results, compiled: Compiled)
     """The numbers in a record, and where the parts of its block begin."""
     inputs, outputs, objects = len(call.graph.inputs), len(call.graph.outputs), arguments.objects
     sizes = {"inputs": inputs, "outputs": outputs, "num_objects": objects, "num_constants": len(compiled.constants)}
+    sizes["num_spent"] = len(call.spent)
     done = 8 * inputs
     for part, words in (
-        ("dicts", objects), ("results", outputs), ("wrapped", outputs), ("objects", objects), ("stack", build.deepest),
+        ("dicts", objects), ("results", outputs), ("wrapped", outputs), ("objects", objects),
+        ("givers", inputs if arguments.given else 0), ("stack", build.deepest),
     ):  # fmt: skip
         sizes[part], done = done, done + 8 * words
     sizes["references"] = done // 8
@@ -113,7 +118,7 @@ def _sizes(call: Call, arguments: Arguments, build: Results, compiled: Compiled)
 
 
 def _assembled(
-    arguments: Arguments, build: Results, compiled: Compiled, weak: list[bool], sizes: dict[str, int]
+    call: Call, arguments: Arguments, build: Results, compiled: Compiled, sizes: dict[str, int]
 ) -> np.ndarray:
     """Header and instructions in one array; addresses within it are known once it is there."""
     words = [sizes.get(name, 0) for name in FIELDS]
@@ -130,12 +135,18 @@ def _assembled(
     words += build.words
     here("constants")
     words += [id(c) for c in compiled.constants]
+    here("spent")
+    kinds = [id(WeakArray if t.weak else Array) for t in call.graph.in_types]
+    for i in call.spent:
+        words += [i, kinds[i]]
     here("specs")
-    shapes = len(words) + SPEC_WORDS * len(weak)
-    for (shape, dtype), w in zip(compiled.outputs, weak, strict=True):
+    shapes = len(words) + SPEC_WORDS * len(compiled.outputs)
+    for k, ((shape, dtype), t) in enumerate(zip(compiled.outputs, call.graph.out_types, strict=True)):
         shape = shape if compiled.whole is not None else ()  # Python makes its own arrays
         inner[len(words) + 2] = shapes
-        words += [id(arguments.keep(at.standard(dtype))), len(shape), 0, id(WeakArray if w else Array)]
+        words += [id(arguments.keep(at.standard(dtype))), len(shape), 0, id(WeakArray if t.weak else Array)]
+        mode = ALONE if k not in compiled.in_place else SPENT if k < call.num_outputs else REPLACED
+        words += [compiled.in_place.get(k, 0), mode, math.prod(shape) * dtype.itemsize]
         shapes += len(shape)
     for shape, _ in compiled.outputs:
         words += shape if compiled.whole is not None else ()
@@ -200,7 +211,10 @@ def install(cls: Any) -> None:
 
     Where none fits it calls `cls.__call__` as it was. Raises UnsupportedError where this Python is another one.
     """
-    slots = {"data": at.slot(Array, "data"), "entries": at.slot(cls, "_entries"), "record": at.slot(Entry, "record")}
+    slots = {
+        "data": at.slot(Array, "data"), "weak": at.weak_slot(Array),
+        "entries": at.slot(cls, "_entries"), "record": at.slot(Entry, "record"),
+    }  # fmt: skip
     at.addresses()
     general = cls.__call__
     engine, address = compile_entry(entry_module(slots), (np.ndarray, dict, True, watchers, general))

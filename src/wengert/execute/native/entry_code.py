@@ -17,7 +17,7 @@ from llvmlite import ir
 from wengert.execute.native import entry_layout as at
 from wengert.execute.native.entry_match import emit_match
 from wengert.execute.native.entry_record import FIELDS, field
-from wengert.execute.native.entry_result import emit_allocate, emit_build, emit_wrap
+from wengert.execute.native.entry_result import emit_allocate, emit_build, emit_spend, emit_taken, emit_wrap
 from wengert.execute.native.entry_words import OBJECTS, SERVICES, WORD, Words
 from wengert.execute.native.target import host_target
 
@@ -51,6 +51,7 @@ def _emit_perform(module: ir.Module, parts: dict[str, ir.Function]) -> ir.Functi
             with w.counted(outputs, i) as k:
                 w.store(w.element(results, k), w.held(w.load(w.element(made, k), at.TUPLE_ITEMS)))
             w.call("Py_DecRef", made)
+    w.b.call(parts["spend"], [record, block])
     w.leave_if(w.is_(w.b.call(parts["wrap"], [record, block]), 0), failed)
     finish = field(w, record, "finish")
     with w.b.if_then(w.differ(finish, 0)):
@@ -76,9 +77,9 @@ def _emit_attempt(module: ir.Module, parts: dict[str, ir.Function]) -> ir.Functi
             block.set(w.b.and_(w.b.add(raw, WORD(2 * ALIGNMENT - 1)), WORD(-ALIGNMENT)))
             w.store(block.get(), raw, -8)
     here, references, mask = block.get(), field(w, record, "references"), field(w, record, "mask")
-    _clear(w, here, references)
+    w.clear(here, references)
     with w.b.if_then(w.differ(mask, 0)):
-        _clear(w, w.b.add(here, field(w, record, "marks")), w.b.add(mask, WORD(1)))
+        w.clear(w.b.add(here, field(w, record, "marks")), w.b.add(mask, WORD(1)))
     collecting = w.variable()
     with w.b.if_then(w.differ(field(w, record, "num_objects"), 0)):
         collecting.set(w.call("PyGC_Disable"))
@@ -99,12 +100,6 @@ def _emit_attempt(module: ir.Module, parts: dict[str, ir.Function]) -> ir.Functi
             w.call("PyMem_RawFree", raw)
     w.b.ret(result.get())
     return w.function
-
-
-def _clear(w: Words, start: ir.Value, words: ir.Value) -> None:
-    clear = w.function.module.declare_intrinsic("llvm.memset", [ir.IntType(8).as_pointer(), WORD])
-    pointer = w.b.inttoptr(start, ir.IntType(8).as_pointer())
-    w.b.call(clear, [pointer, ir.IntType(8)(0), w.b.shl(words, WORD(3)), ir.IntType(1)(0)])
 
 
 def _emit_enter(module: ir.Module, attempt: ir.Function, entries_slot: int, record_slot: int) -> None:
@@ -149,7 +144,8 @@ def entry_module(slots: dict[str, int]) -> ir.Module:
     services.initializer = ir.Constant(services.value_type, None)
     parts = {
         "match": emit_match(module, slots["data"]),
-        "allocate": emit_allocate(module),
+        "allocate": emit_allocate(module, emit_taken(module, slots)),
+        "spend": emit_spend(module, slots["data"]),
         "wrap": emit_wrap(module, slots["data"]),
         "build": emit_build(module),
     }

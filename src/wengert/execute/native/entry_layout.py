@@ -10,6 +10,7 @@ import ctypes
 import platform
 import struct
 import sysconfig
+import weakref
 from functools import cache
 from typing import Any
 
@@ -27,6 +28,7 @@ TUPLE_ITEMS = tuple.__basicsize__  # themselves
 NUMBER = HEADER  # the value of a float, a complex number, and of NumPy's numbers
 NDARRAY = {name: HEADER + at for name, at in (("data", 0), ("ndim", 8), ("shape", 16), ("dtype", 40), ("flags", 48))}
 PLAIN = 0x0001 | 0x0100  # the flags of an array that is C-contiguous and aligned
+OWN = 0x0004 | 0x0400  # of one that owns its memory and may be written
 _NEW_FROM_DESCR = 94  # its place in NumPy's table of functions
 
 # functions by name, and how many words each takes
@@ -80,6 +82,13 @@ def _look() -> None:
     assert _narrow(at["ndim"]) == 2 and [word(word(at["shape"]) + 8 * i) for i in (0, 1)] == [3, 5], "other shapes"
     flags = [_narrow(id(v) + NDARRAY["flags"]) & PLAIN for v in (a, a.T, np.zeros(9, np.uint8)[1:].view(np.float64))]
     assert flags == [PLAIN, 0x0100, 0x0001], "other flags of arrays"
+    view, fixed = a[:], np.zeros(3)
+    fixed.flags.writeable = False
+    owns = [_narrow(id(v) + NDARRAY["flags"]) & OWN for v in (a, view, fixed)]
+    assert owns == [OWN, 0x0400, 0x0004], "other flags of memory"
+    count = word(id(fixed))
+    again = fixed
+    assert word(id(again)) == count + 1, "other counts of references"
 
 
 def _new_from_descr() -> int:
@@ -112,6 +121,18 @@ def slot(cls: type, name: str) -> int:
         if word(id(specimen) + offset) == id(mark):
             return offset
     raise UnsupportedError(f"calls go through Python here: no slot {name} found in {cls.__name__}")
+
+
+def weak_slot(cls: type) -> int:
+    """The offset at which instances of `cls` keep their weak references: 0 there as long as there are none."""
+    specimen: Any = object.__new__(cls)
+    before = [word(id(specimen) + offset) for offset in range(HEADER, cls.__basicsize__, 8)]
+    reference = weakref.ref(specimen)
+    after = [word(id(specimen) + offset) for offset in range(HEADER, cls.__basicsize__, 8)]
+    found = [k for k, (old, new) in enumerate(zip(before, after, strict=True)) if new != old]
+    if reference() is specimen and len(found) == 1 and before[found[0]] == 0:
+        return HEADER + 8 * found[0]
+    raise UnsupportedError(f"calls go through Python here: no weak references found in {cls.__name__}")
 
 
 @cache

@@ -13,6 +13,8 @@ from wengert.execute.native.entry_record import (
     AGAIN,
     DICT,
     END,
+    GIVEN,
+    INSIDE,
     LEAF,
     LEAF_WORDS,
     LIST,
@@ -105,7 +107,7 @@ class Matching:
 
     def _leaf(self) -> None:
         w = self.words
-        number, array, bare, scalar, python, which, inside, dtype, ndim = map(self.operand, range(LEAF_WORDS - 1))
+        number, array, bare, scalar, python, which, marks, dtype, ndim = map(self.operand, range(LEAF_WORDS - 1))
         obj = self.item()
         kind = self.type_of(obj)
         self.data.set(obj)
@@ -119,9 +121,11 @@ class Matching:
             with naked:
                 strong = w.b.and_(w.is_(kind, scalar), w.differ(bare, 0))
                 self.need(w.b.or_(w.b.or_(w.is_(kind, bare), strong), w.is_(kind, python)))
-        with w.b.if_then(w.differ(inside, 0)):
+        with w.b.if_then(w.differ(w.b.and_(marks, WORD(INSIDE)), 0)):
             self._unseen(obj)
             w.store(w.element(self.part("leaves"), number), obj)
+        with w.b.if_then(w.differ(w.b.and_(marks, WORD(GIVEN)), 0)):
+            w.store(w.element(self.part("givers"), number), w.held(obj))
         data, kind = self.data.get(), self.kind.get()
         self.place.set(data)
         with w.b.if_else(w.is_(kind, self.known("ndarray"))) as (array_case, number_case):

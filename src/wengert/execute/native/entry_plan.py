@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,9 +38,10 @@ class _Words:
 class Arguments(_Words):
     """How a call's arguments must look."""
 
-    def __init__(self, call: TreeDef, types: Sequence[ArrayType]):
+    def __init__(self, call: TreeDef, types: Sequence[ArrayType], given: Container[int]):
         super().__init__()
         self.types = types
+        self.given = given  # inputs that results may be written over, or that the caller gives up
         self.inputs = 0
         self.objects = 0
         self.inside = 0  # leaves inside modules
@@ -100,10 +101,11 @@ class Arguments(_Words):
         if not t.shape and not inside:  # inside modules Python's numbers are settings, in dataclasses its truth values
             python = _NUMBERS.get(dtype) if t.weak else bool if dtype.kind == "b" and not in_object else None
         scalar = None if t.shape else at.numbers().get(dtype)
+        marks = (do.INSIDE if inside else 0) | (do.GIVEN if self.inputs in self.given else 0)
         self.words += [
             do.LEAF, self.inputs, id(WeakArray if t.weak else Array), 0 if t.weak else id(np.ndarray),
             id(scalar) if scalar else 0, id(python) if python else 0, _WHICH.get(python, 0) if python else 0,
-            int(inside), id(self.keep(dtype)), len(t.shape), *t.shape,
+            marks, id(self.keep(dtype)), len(t.shape), *t.shape,
         ]  # fmt: skip
         self.inputs += 1
         self.inside += inside

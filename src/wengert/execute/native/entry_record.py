@@ -5,7 +5,8 @@ them), the results to be allocated, and how they are put together (`entry_result
 
 A call works in a *block* of memory, whose parts are named by FIELDS too, as offsets. First every reference that the
 call owns, all released at its end: values of inputs, objects' dictionaries, results as ndarrays and as Arrays, objects,
-a stack. Then the table for the machine code and places to note things while matching; last the program's workspace.
+inputs' Arrays that results may be written over, a stack. Then the table for the machine code and places to note things
+while matching; last the program's workspace.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ FIELDS = (
     "run", "python", "finish", "release",  # machine code, or functions in Python; whether to let other threads run
     "block", "bytes",  # the block that waits for the next call, 0 while it is in use; the size of one
     "positional", "keywords", "match", "specs", "build", "constants",  # numbers of arguments; addresses of instructions
+    "spent", "num_spent", "gone",  # inputs given up by the caller, and what then stands in their place
     "inputs", "outputs", "num_constants", "num_objects", "references",  # how many
-    "objects", "dicts", "results", "wrapped", "stack",  # references in the block
+    "objects", "dicts", "results", "wrapped", "givers", "stack",  # references in the block
     "table", "scalars", "values", "frames", "leaves", "marks", "mask", "work",  # the block's other parts
 )  # fmt: skip
 
@@ -27,7 +29,8 @@ def field(words: Words, record: object, name: str) -> object:
 
 
 # how an argument must look; each followed by words
-LEAF = 0  # input, array type, ndarray or 0, NumPy number or 0, number or 0, which number, inside, dtype, ndim, *shape
+LEAF = 0  # input, array type, ndarray or 0, NumPy number or 0, number or 0, which number, marks, dtype, ndim, *shape
+INSIDE, GIVEN = 1, 2  # marks: it belongs to a module; a result may be written over it
 STATIC = 1  # object, 0 identical | 1 a float of the same bits | 2 equal
 LIST, TUPLE = 2, 3  # type, length
 DICT = 4  # length, *keys
@@ -37,7 +40,10 @@ TIED = 7  # input: an array met before
 POP, END = 8, 9
 LEAF_WORDS = 10
 
-# how a result is made, on a stack
+SPEC_WORDS = 7  # of a result: dtype, ndim, where its shape stands, class, input it is written over, mode, bytes
+ALONE, REPLACED, SPENT = 0, 1, 2  # modes: over none; over what a module holds; over what the caller gives up
+
+# how results are put together, on a stack
 PUSH_OUTPUT, PUSH_STATIC, PUSH_OBJECT = 0, 1, 2  # output | object | number
 MAKE_LIST, MAKE_TUPLE, MAKE_DICT, MAKE_CALL = 3, 4, 5, 6  # length | length | length, *keys | type, length
 ASSIGN, DELETE, RETURN = 7, 8, 9  # number, name | number, name

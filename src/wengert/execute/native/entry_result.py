@@ -6,6 +6,7 @@ from llvmlite import ir
 
 from wengert.execute.native import entry_layout as at
 from wengert.execute.native.entry_record import (
+    ALONE,
     ASSIGN,
     DELETE,
     MAKE_CALL,
@@ -15,34 +16,92 @@ from wengert.execute.native.entry_record import (
     PUSH_OBJECT,
     PUSH_OUTPUT,
     PUSH_STATIC,
+    REPLACED,
     RETURN,
+    SPEC_WORDS,
     field,
 )
 from wengert.execute.native.entry_words import WORD, Words
 
-SPEC_WORDS = 4  # of a result: dtype, ndim, where the shape stands, the class that wraps it
+
+def emit_taken(module: ir.Module, slots: dict[str, int]) -> ir.Function:
+    """`taken(giver, class, mode) -> the ndarray in an argument that nobody else sees`, which may be written, or 0.
+
+    Its Array belongs to the caller of the function, who gives it up, or to a module: then nobody else may hold it.
+    """
+    w = Words(module, "taken", 3)
+    giver, kind, mode = w.args
+    kept = w.returns(0)
+    w.leave_if(w.differ(w.load(giver, at.TYPE), kind), kept)
+    data = w.load(giver, slots["data"])
+    w.leave_if(w.differ(w.load(data, at.TYPE), w.known("ndarray")), kept)
+    w.leave_if(w.differ(w.load(data), 2), kept)  # references: its Array's, and this call's
+    w.leave_if(w.differ(w.b.and_(w.load32(data, at.NDARRAY["flags"]), WORD(at.OWN)), at.OWN), kept)
+    with w.b.if_then(w.is_(mode, REPLACED)):
+        w.leave_if(w.differ(w.load(giver), 2), kept)  # its module's, and this call's
+        w.leave_if(w.differ(w.load(giver, slots["weak"]), 0), kept)
+    w.b.ret(data)
+    return w.function
 
 
-def emit_allocate(module: ir.Module) -> ir.Function:
-    """`allocate(record, block) -> 1, or 0 with an exception`: ndarrays for the results, also in the table."""
+def emit_allocate(module: ir.Module, taken: ir.Function) -> ir.Function:
+    """`allocate(record, block) -> 1, or 0 with an exception`: ndarrays for the results, also in the table.
+
+    A result that is written over an input takes its memory, if nobody else sees that, or is a copy of it.
+    """
     w = Words(module, "allocate", 2)
     record, block = w.args
-    failed, i = w.returns(0), w.variable()
+    failed, i, over = w.returns(0), w.variable(), w.variable()
     spec = w.variable(field(w, record, "specs"))
-    results, table = (w.b.add(block, field(w, record, part)) for part in ("results", "table"))
-    table = w.element(table, field(w, record, "inputs"))
+    results, wrapped, table, givers = (
+        w.b.add(block, field(w, record, part)) for part in ("results", "wrapped", "table", "givers")
+    )
+    places = w.element(table, field(w, record, "inputs"))
     with w.counted(field(w, record, "outputs"), i) as k:
-        dtype, ndim, shape = (w.load(spec.get(), 8 * j) for j in range(3))
-        w.call("Py_IncRef", dtype)  # the function takes a reference over
-        array = w.call("NewFromDescr", w.known("ndarray"), dtype, ndim, shape, 0, 0, 0, 0)
-        w.leave_if(w.is_(array, 0), failed)
-        w.store(w.element(results, k), array)
-        w.store(w.element(table, k), array)
+        dtype, ndim, shape, kind, donor, mode, size = (w.load(spec.get(), 8 * j) for j in range(SPEC_WORDS))
         spec.step(8 * SPEC_WORDS)
-    table, constants = w.element(table, field(w, record, "outputs")), field(w, record, "constants")
+        over.set(0)
+        with w.b.if_then(w.differ(mode, ALONE)):
+            giver = w.load(w.element(givers, donor))
+            over.set(w.b.call(taken, [giver, kind, mode]))
+            with w.b.if_then(w.b.and_(w.differ(over.get(), 0), w.is_(mode, REPLACED))):
+                w.store(w.element(wrapped, k), w.held(giver))
+        with w.b.if_else(w.differ(over.get(), 0)) as (reused, fresh):
+            with reused:
+                array = over.get()
+                w.call("Py_IncRef", array)
+            with fresh:
+                w.call("Py_IncRef", dtype)  # the function takes a reference over
+                array = w.call("NewFromDescr", w.known("ndarray"), dtype, ndim, shape, 0, 0, 0, 0)
+                w.leave_if(w.is_(array, 0), failed)
+                over.set(array)
+                with w.b.if_then(w.differ(mode, ALONE)):
+                    source = w.element(table, donor)
+                    w.copy(w.load(array, at.NDARRAY["data"]), w.load(w.load(source), at.NDARRAY["data"]), size)
+                    w.store(source, array)
+        w.store(w.element(results, k), over.get())
+        w.store(w.element(places, k), over.get())
+    constants, places = field(w, record, "constants"), w.element(places, field(w, record, "outputs"))
     with w.counted(field(w, record, "num_constants"), i) as k:
-        w.store(w.element(table, k), w.load(w.element(constants, k)))
+        w.store(w.element(places, k), w.load(w.element(constants, k)))
     w.b.ret(WORD(1))
+    return w.function
+
+
+def emit_spend(module: ir.Module, array_slot: int) -> ir.Function:
+    """`spend(record, block)`: what the caller has given up holds nothing any more."""
+    w = Words(module, "spend", 2)
+    record, block = w.args
+    i = w.variable()
+    givers, gone = w.b.add(block, field(w, record, "givers")), field(w, record, "gone")
+    with w.counted(field(w, record, "num_spent"), i) as k:
+        pair = w.element(field(w, record, "spent"), w.b.shl(k, WORD(1)))  # an input, and the class of its Array
+        giver = w.load(w.element(givers, w.load(pair)))
+        with w.b.if_then(w.is_(w.load(giver, at.TYPE), w.load(pair, 8))):
+            old = w.load(giver, array_slot)
+            w.store(giver, w.held(gone), array_slot)
+            w.call("Py_DecRef", old)
+    w.b.ret(WORD(0))
     return w.function
 
 
@@ -54,11 +113,12 @@ def emit_wrap(module: ir.Module, array_slot: int) -> ir.Function:
     spec = w.variable(field(w, record, "specs"))
     results, wrapped = (w.b.add(block, field(w, record, part)) for part in ("results", "wrapped"))
     with w.counted(field(w, record, "outputs"), i) as k:
-        array = w.call("PyType_GenericAlloc", w.load(spec.get(), 24), 0)
-        w.leave_if(w.is_(array, 0), failed)
-        w.store(array, w.load(w.element(results, k)), array_slot)
-        w.store(w.element(results, k), 0)  # its reference has moved
-        w.store(w.element(wrapped, k), array)
+        with w.b.if_then(w.is_(w.load(w.element(wrapped, k)), 0)):
+            array = w.call("PyType_GenericAlloc", w.load(spec.get(), 24), 0)
+            w.leave_if(w.is_(array, 0), failed)
+            w.store(array, w.load(w.element(results, k)), array_slot)
+            w.store(w.element(results, k), 0)  # its reference has moved
+            w.store(w.element(wrapped, k), array)
         spec.step(8 * SPEC_WORDS)
     w.b.ret(WORD(1))
     return w.function

@@ -10,7 +10,8 @@ from llvmlite import ir
 
 from wengert.execute.native.entry_layout import FUNCTIONS, NARROW
 
-I32, WORD = ir.IntType(32), ir.IntType(64)
+I1, I8, I32, WORD = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
+BYTES = I8.as_pointer()
 OBJECTS = ("ndarray", "dict", "True", "watchers", "general")
 SERVICES = ("NewFromDescr", *FUNCTIONS, *OBJECTS)  # the order of addresses in the table that the code is given
 
@@ -91,6 +92,14 @@ class Words:
         """`value`, with one more reference."""
         self.call("Py_IncRef", value)
         return value
+
+    def clear(self, start: ir.Value, words: ir.Value) -> None:
+        clear = self.function.module.declare_intrinsic("llvm.memset", [BYTES, WORD])
+        self.b.call(clear, [self.b.inttoptr(start, BYTES), I8(0), self.b.shl(words, WORD(3)), I1(0)])
+
+    def copy(self, target: ir.Value, source: ir.Value, size: ir.Value) -> None:
+        copy = self.function.module.declare_intrinsic("llvm.memcpy", [BYTES, BYTES, WORD])
+        self.b.call(copy, [self.b.inttoptr(target, BYTES), self.b.inttoptr(source, BYTES), size, I1(0)])
 
     def leave_if(self, condition: ir.Value, where: ir.Block) -> None:
         onward = self.function.append_basic_block()

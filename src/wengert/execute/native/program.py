@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -14,6 +14,7 @@ from llvmlite import ir
 from wengert.errors import UnsupportedError
 from wengert.execute.native import products
 from wengert.execute.native.emit import I8, I64, Function, Windows, emit_nest, emit_reduction, memory_type
+from wengert.execute.native.inplace import write_over_inputs
 from wengert.execute.native.lower import lower
 from wengert.execute.native.plan import drop_unread, plan
 from wengert.execute.native.statements import (
@@ -49,9 +50,10 @@ _checked_layout()
 class Compiled:
     """A graph as machine code. Between its compiled segments NumPy evaluates what has no code."""
 
-    def __init__(self, graph: Graph, target: Target):
+    def __init__(self, graph: Graph, target: Target, donated: Mapping[int, Sequence[int]] | None = None):
         self.target = target
         self.program = lower(graph, target)
+        self.in_place = write_over_inputs(self.program, donated or {})  # result -> input that it is written over
         drop_unread(self.program)
         self.workspace_bytes = plan(self.program)
         self.outputs = [(o.shape, o.dtype) for o in graph.outputs]
@@ -222,6 +224,8 @@ class Compiled:
             for v, strides in zip(values, self.input_strides, strict=True)
         ]
         outputs = [empty(shape, dtype) for shape, dtype in self.outputs]
+        for o, i in self.in_place.items():  # who calls this way keeps the inputs
+            outputs[o] = arrays[i] = arrays[i].reshape(outputs[o].shape).copy()
         arrays += outputs
         arrays += self.constants
         table = self.table_type(*map(id, arrays))
