@@ -16,6 +16,7 @@ from wengert.passes import algebra, constants, hoist, layout, moves, products, r
 from wengert.passes.bodies import body_rules
 from wengert.passes.cse import step_key
 from wengert.passes.dead import remove_dead
+from wengert.passes.early import numbers_first
 from wengert.passes.rewrite import Rule, Table, rewrite
 
 ROUNDS = 12  # more than any program seen needs; each costs time linear in the graph
@@ -38,7 +39,7 @@ def _settled(graph: Graph) -> Graph:
             graph = rewrite(graph, LOOPS)
         if graph is before:
             break
-    return graph
+    return numbers_first(graph)
 
 
 def combined(*tables: Table) -> Table:
