@@ -2,16 +2,21 @@
 
 import ctypes
 import itertools
+import re
 
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
 from llvmlite import ir
 
+import wengert as wg
+from wengert import tree
 from wengert.errors import UnsupportedError
 from wengert.execute.native.conv import conv_plan, conv_scratch, conv_spec, conv_units, emit_conv, out_shape
 from wengert.execute.native.target import host_target
+from wengert.ir.types import ArrayType
 from wengert.ops.conv import conv_p
+from wengert.ops.pool import argmax_pool_p, max_pool_p, sum_pool_p
 
 I64 = ir.IntType(64)
 NUMBER = {"float32": ir.FloatType(), "float64": ir.DoubleType()}
@@ -182,3 +187,99 @@ def test_the_usual_layers_and_their_adjoints(target, dtype):
         case(rng, dtype, 1, 1, 64, 16, (70, 70), (3, 3), padding=same, input_dilation=(2, 2)),
     ]
     check(target, cases, rng)
+
+
+def native_agrees(f, *args, tolerance=1e-5, left=()):
+    """The compiled program against NumPy; `left` names the primitives that it may leave to NumPy."""
+    lowered = wg.jit(f, executor="native").lower(*args)
+    found = set(re.findall(r"NumPy: (\w+)", lowered.loops))
+    assert found == set(left), found
+    results = [tree.leaves(wg.jit(f, executor=e)(*args)) for e in ("native", "numpy")]
+    for mine, theirs in zip(*(map(np.asarray, r) for r in results), strict=True):
+        assert mine.dtype == theirs.dtype and mine.shape == theirs.shape
+        size = np.abs(theirs[np.isfinite(theirs)]).max(initial=1.0)
+        np.testing.assert_allclose(mine, theirs, rtol=tolerance, atol=tolerance * size)
+
+
+def test_training_step_of_a_network_of_convolutions():
+    """Bias, activation and shortcut ride along with the convolutions, and so do the activations' derivatives."""
+    rng = np.random.default_rng(13)
+    x, k1, k2 = (rng.standard_normal(s, np.float32) for s in ((3, 9, 12, 10), (16, 9, 3, 3), (16, 16, 3, 3)))
+    k3, b = rng.standard_normal((8, 16, 3, 3), np.float32), rng.standard_normal((16, 1, 1), np.float32)
+
+    def loss(params):
+        k1, k2, k3, b = params
+        y = wg.tanh(wg.conv(x, k1, padding="same") + b)
+        y = wg.maximum(y + wg.conv(y, k2, padding="same"), 0)
+        return wg.mean(wg.square(wg.conv(y, k3, stride=2)))
+
+    native_agrees(wg.value_and_grad(loss), (k1, k2, k3, b), tolerance=2e-5)
+
+
+def test_convolution_inside_a_loop():
+    rng = np.random.default_rng(14)
+    x, kernels = rng.standard_normal((2, 8, 9, 9)), rng.standard_normal((4, 8, 8, 3, 3)) / 8
+
+    def loss(kernels, x):
+        y, _ = wg.scan(lambda y, k: (wg.tanh(wg.conv(y, k, padding="same")), None), x, kernels)
+        return wg.sum(y * y)
+
+    native_agrees(wg.value_and_grad(loss, (0, 1)), kernels, x, tolerance=1e-12)
+
+
+def test_what_is_not_finite_stays_in_its_window():
+    """Also under minimal filtering, whose sums would turn an infinity into NaN."""
+    rng = np.random.default_rng(15)
+    x, kernel = rng.standard_normal((3, 16, 16, 16), np.float32), rng.standard_normal((16, 16, 3, 3), np.float32)
+    x[0, 3, 5, 5], x[1, 2, 0, 15], x[2, 5, 9, 9] = np.inf, np.nan, 3e38
+    ct = rng.standard_normal((3, 16, 16, 16), np.float32)
+
+    def pulled(x, kernel):
+        out, pull = wg.vjp(lambda x, k: wg.conv(x, k, padding="same"), x, kernel)
+        return out, pull(ct)
+
+    with np.errstate(all="ignore"):
+        native_agrees(pulled, x, kernel)
+
+
+def test_other_numbers_are_left_to_numpy():
+    x, kernel = np.arange(50).reshape(1, 2, 5, 5), np.arange(18).reshape(1, 2, 3, 3)
+    native_agrees(lambda x, k: wg.conv(x, k), x, kernel, left=["conv"])
+    native_agrees(lambda x, k: wg.conv(x, k), x.astype(np.float16), kernel.astype(np.float16), left=["conv"])
+
+
+POOLS = {
+    "halves": {"window": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0)), "dilation": (1, 1)},
+    "overlapping": {"window": (3, 3), "stride": (2, 2), "padding": ((1, 1), (1, 1)), "dilation": (1, 1)},
+    "dilated": {"window": (2, 3), "stride": (1, 2), "padding": ((0, 2), (1, 0)), "dilation": (3, 2)},
+    "cut": {"window": (2, 2), "stride": (1, 1), "padding": ((-1, 0), (0, -2)), "dilation": (1, 1)},
+    "large": {"window": (5, 14), "stride": (2, 1), "padding": ((2, 2), (1, 0)), "dilation": (1, 1)},
+    "one axis": {"window": (4,), "stride": (3,), "padding": ((1, 2),), "dilation": (1,)},
+    "three axes": {
+        "window": (2, 1, 3),
+        "stride": (1, 2, 2),
+        "padding": ((0, 0), (0, 0), (1, 1)),
+        "dilation": (1, 1, 1),
+    },
+}
+
+
+@pytest.mark.parametrize("how", POOLS)
+def test_pooling(how):
+    rng = np.random.default_rng(16)
+    params = POOLS[how]
+    x = rng.integers(-4, 5, (2, 3, 4, 11, 15)).astype(np.float32)  # with ties
+    x[0, 1, 2, 3:5, 7], x[1, 0, 0, 6, 3] = np.nan, -np.inf
+    native_agrees(lambda x: max_pool_p.bind(x, **params), x)
+    native_agrees(lambda x: sum_pool_p.bind(x, **params), x)
+    native_agrees(lambda x: argmax_pool_p.bind(x, **params), x, left=["argmax_pool"] if how == "large" else [])
+    native_agrees(lambda x: max_pool_p.bind(x, **params), np.nan_to_num(x).clip(-4, 4).astype(np.int64))
+    if how not in ("large", "cut"):
+        x = rng.standard_normal((2, 3, 4, 11, 15))
+        ct = rng.standard_normal(max_pool_p.type(ArrayType(x.shape, x.dtype), **params).shape)
+
+        def pulled(x):
+            out, pull = wg.vjp(lambda x: max_pool_p.bind(x, **params) + sum_pool_p.bind(x, **params), x)
+            return out, pull(ct)
+
+        native_agrees(pulled, x, tolerance=1e-12)
