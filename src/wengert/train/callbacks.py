@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from wengert import tree
 from wengert.errors import ArgumentError
 from wengert.source import at_user_line
+from wengert.train.replay import contents, put_back
 
 if TYPE_CHECKING:
     from wengert.train.fit import Run
@@ -127,19 +127,3 @@ class EarlyStopping(Callback):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.best, self.best_epoch, self.bad = state["best"], state["best_epoch"], state["bad"]
-
-
-def contents(*modules: Any) -> list[tuple[Any, dict[str, Any]]]:
-    """What all objects in some modules hold now; arrays never change, so this copies no numbers."""
-    return remember(tree.Opened(((*modules,), {})).objects)
-
-
-def remember(objects: list[Any]) -> list[tuple[Any, dict[str, Any]]]:
-    return [(x, vars(x).copy()) for x in objects]
-
-
-def put_back(kept: list[tuple[Any, dict[str, Any]]]) -> None:
-    """Undo all assignments since `contents`."""
-    for x, attributes in kept:
-        vars(x).clear()
-        vars(x).update(attributes)

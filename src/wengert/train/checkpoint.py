@@ -98,7 +98,8 @@ def load(path: str | os.PathLike[str], model: Any = None, optimizer: Any = None,
     absent = [n for n in parts if n not in known]
     if absent:
         raise CheckpointError(f"{os.fspath(path)} holds {listed(list(known))}; no {listed(absent)}{at_user_line()}")
-    mine = {n for n in parts if not is_source(parts[n])}
+    # in the order of saving: what stands in several parts has the name of the first
+    mine = [n for n in known if n in parts and not is_source(parts[n])]
     wanted = {n: a for n, a in arrays.items() if n.split(".", 1)[0] in mine}
     classes = ", ".join(f"{n}: a {known[n]} saved, a {type(parts[n]).__name__} given" for n in parts)
     fill(path, parts, found({n: parts[n] for n in mine}), wanted, f" ({classes})")

@@ -9,16 +9,16 @@ from typing import Any
 
 from wengert.data.arrays import arguments
 from wengert.data.streams import batches as as_source
-from wengert.debug import debug_nonfinite
 from wengert.errors import ArgumentError, NonFiniteError
 from wengert.execute.jit import jit
 from wengert.optim.accumulate import Accumulate
 from wengert.optim.average import Average
 from wengert.source import at_user_line
-from wengert.train.callbacks import Callback, EpochFunction, contents, put_back, remember
+from wengert.train.callbacks import Callback, EpochFunction
 from wengert.train.checkpoint import Checkpoints
 from wengert.train.evaluate import evaluate
 from wengert.train.progress import Progress
+from wengert.train.replay import Replay
 from wengert.train.step import Loss, Totals, TrainingStep
 
 NEVER = 1 << 62
@@ -180,8 +180,8 @@ class _Loop:
         self.done = 0  # batches of this epoch
         self.programs: dict[tuple[int, ...], tuple[TrainingStep, Any]] = {}
         self.plain, self.step = self.program(())
-        self.objects: list[Any] = []
-        self.before: list[tuple[Any, tuple[Any, ...]]] = []  # of the last two steps: what objects held, and the batch
+        changed = (run.model, run.optimizer, self.totals, *([average] if average is not None else []))
+        self.replay = Replay(*changed)
 
     def program(self, watching: tuple[int, ...]) -> tuple[TrainingStep, Any]:
         """The step with what these callbacks watch: as an object that knows the names of its sums, and compiled."""
@@ -207,18 +207,19 @@ class _Loop:
         run, totals, average, compiled = self.run, self.totals, self.average, self.step
         model, optimizer = run.model, run.optimizer
         source = run.batches
-        self.objects = [x for x, _ in contents(model, optimizer, *([average] if average is not None else []), totals)]
+        self.replay.forget()  # what callbacks did after the last epoch is not in it
+        note = self.replay.note
         self.done = source.state()["position"] if hasattr(source, "state") else 0
         total = length(source)
         shown.begin(self.done)
         due = self.next_due(run.step)
         for batch in source:
             run.batch = batch = arguments(batch)
-            self.before = [*self.before[-1:], (remember(self.objects), batch)]
             if run.step + 1 == due:
                 self.special(batch)
                 due = self.next_due(run.step)
             else:
+                note(compiled, batch)
                 run.loss = compiled(model, optimizer, average, totals, batch)
                 run.step += 1
                 self.done += 1
@@ -239,12 +240,14 @@ class _Loop:
         due = self.due(run.step)
         watching = tuple(i for i in due if self.callbacks[i].watch is not None)
         _, compiled = self.program(watching)
-        out = compiled(run.model, run.optimizer, self.average, self.totals, batch)
+        self.replay.note(compiled, batch)
+        out = self.call(compiled, batch)
         run.loss, seen = out if watching else (out, [])
         by_callback = dict(zip(watching, seen, strict=True))
         if math.isfinite(run.loss.data):
             for i in due:
                 self.callbacks[i].on_step(run, by_callback.get(i))
+                self.replay.forget()
             if self.checkpoints is not None and self.save_every and run.step % self.save_every == 0:
                 self.save(run.epoch)
 
@@ -288,23 +291,20 @@ class _Loop:
 
     # A loss that is no number.
 
+    def call(self, program: Callable[..., Any], batch: tuple[Any, ...]) -> Any:
+        return program(self.run.model, self.run.optimizer, self.average, self.totals, batch)
+
     def blame(self) -> None:
-        """Run the last two steps again, one operation at a time, and say which made the first NaN or infinity."""
+        """Run the last steps again, and say which operation made the first NaN or infinity."""
         run, loss = self.run, float(self.run.loss)
-        why = "run again step by step, nothing went wrong: the loss is at the edge of what its type can hold"
-        for kept, batch in self.before:
-            put_back(kept)
-            try:
-                with debug_nonfinite():
-                    self.plain(run.model, run.optimizer, self.average, self.totals, batch)
-            except NonFiniteError as error:
-                why = str(error)
-                put_back(kept)
-                break
-            put_back(kept)
+        why = self.replay.explain(self.call, self.plain)
         raise NonFiniteError(
-            f"the loss became {loss} at step {run.step} (epoch {run.epoch + 1}, batch {self.done}). The first number "
-            f"that was not finite: {why}"
+            f"the loss became {loss} at step {run.step} (epoch {run.epoch + 1}, batch {self.done}). "
+            + (
+                f"The first number that was not finite: {why}"
+                if why
+                else "Run again one operation at a time, nothing went wrong: it is at the edge of what its type holds."
+            )
         )
 
 

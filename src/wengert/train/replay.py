@@ -1,0 +1,102 @@
+"""What is remembered of the last steps, so that one that went wrong can be run again and explained.
+
+Holding on to arrays keeps a compiled step from writing over them, so that is done only now and then: from the last of
+these moments, the steps since are repeated with the batches that they had, which gives the same numbers bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from wengert import tree
+from wengert.debug import debug_nonfinite
+from wengert.errors import NonFiniteError
+
+SEGMENT = 64  # steps between two such moments
+MOST_BYTES = 64_000_000  # of batches kept in one segment, if that leaves room for two steps
+
+Kept = list[tuple[Any, dict[str, Any]]]
+
+
+def contents(*modules: Any) -> Kept:
+    """What all objects in some modules hold now; arrays never change, so this copies no numbers."""
+    return remember(objects_in(*modules))
+
+
+def objects_in(*modules: Any) -> list[Any]:
+    return tree.Opened(((*modules,), {})).objects
+
+
+def remember(objects: Sequence[Any]) -> Kept:
+    return [(x, vars(x).copy()) for x in objects]
+
+
+def put_back(kept: Kept) -> None:
+    """Undo all assignments since `contents`."""
+    for x, attributes in kept:
+        vars(x).clear()
+        vars(x).update(attributes)
+
+
+class Made(NamedTuple):
+    """A step that was made: the compiled program, and the batch it got."""
+
+    program: Callable[..., Any]
+    batch: tuple[Any, ...]
+
+
+class Replay:
+    """The last steps of a training.
+
+    Args:
+        modules: everything that a step changes.
+    """
+
+    def __init__(self, *modules: Any):
+        self.modules = modules
+        self.segments: list[tuple[Kept, list[Made]]] = []
+        self.log: list[Made] = []
+        self.room = 0  # steps until the next moment of remembering
+
+    def note(self, program: Callable[..., Any], batch: tuple[Any, ...]) -> None:
+        """A step is about to be made."""
+        if not self.room:
+            self.log = []
+            self.segments = [*self.segments[-1:], (contents(*self.modules), self.log)]
+            size = sum(getattr(leaf, "nbytes", 0) for leaf in tree.leaves(batch))
+            self.room = max(2, min(SEGMENT, MOST_BYTES // max(size, 1)))
+        self.room -= 1
+        self.log.append(Made(program, batch))
+
+    def forget(self) -> None:
+        """Something else may have changed the modules: what was remembered leads no longer to where they are."""
+        self.segments, self.room = [], 0
+
+    def explain(self, call: Callable[..., Any], plain: Callable[..., Any]) -> str | None:
+        """Which operation made the first NaN or infinity in the last two steps; the modules are left as before it.
+
+        Args:
+            call: `call(program, batch)` makes a step.
+            plain: the step as it was before it was compiled.
+
+        Returns:
+            The message of the error, or None if nothing went wrong one operation at a time.
+        """
+        steps = [made for _, log in self.segments for made in log]
+        if not steps:
+            return None
+        put_back(self.segments[0][0])
+        for k, made in enumerate(steps):
+            if k >= len(steps) - 2:
+                before = contents(*self.modules)
+                try:
+                    with debug_nonfinite():
+                        call(plain, made.batch)
+                except NonFiniteError as error:
+                    return str(error)
+                finally:
+                    put_back(before)
+            if k < len(steps) - 1:
+                call(made.program, made.batch)
+        return None
