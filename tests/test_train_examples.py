@@ -1,0 +1,52 @@
+"""The examples that train run, reach what they say, and leave their pictures."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(script: str, folder: Path) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(ROOT / "examples" / script), str(folder)],
+        capture_output=True, text=True, encoding="utf-8", timeout=120, check=False, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def picture(path: Path) -> str:
+    """An SVG file as text, which has to be well-formed."""
+    text = path.read_text(encoding="utf-8")
+    assert ElementTree.fromstring(text).tag.endswith("svg")
+    return text
+
+
+def accuracy(text: str) -> float:
+    found = re.search(r"test accuracy ([\d.]+) %", text)
+    assert found, text
+    return float(found[1])
+
+
+def test_one_weight(tmp_path: Path) -> None:
+    text = run("one_weight.py", tmp_path)
+    assert "derivative by w: 16 = 2·2³" in text and "∂loss/∂w = 8 + 8 = 16" in text
+    assert "after 30 steps w = 0.597169" in text
+    assert "½w⁴" in picture(tmp_path / "one_weight.svg")
+    picture(tmp_path / "one_weight_graph.svg")
+
+
+def test_digits_by_a_net_of_two_hidden_layers(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    assert accuracy(run("digits_mlp.py", tmp_path)) >= 97.5
+    assert "loss on the test images" in picture(tmp_path / "digits_mlp.svg")
+    assert "read as" in picture(tmp_path / "digits_mlp_read.svg")
