@@ -82,7 +82,9 @@ def forward_plan(spec: ConvSpec, target: Target, rows: int = 0) -> ForwardPlan |
 class Forward:
     """Emits the loops of one convolution."""
 
-    def __init__(self, code: Code, plan: ForwardPlan, x: ir.Value, kernel: ir.Value, scratch: ir.Value, finish: Finish):
+    def __init__(
+        self, code: Code, plan: ForwardPlan, x: ir.Value, kernel: ir.Value, scratch: ir.Value, finish: Finish | None
+    ):
         self.code, self.plan, self.spec, self.finish = code, plan, plan.spec, finish
         self.x, self.kernel = x, kernel
         self.packed_kernel = scratch

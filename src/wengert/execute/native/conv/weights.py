@@ -77,7 +77,9 @@ def weights_plan(spec: ConvSpec, target: Target) -> WeightsPlan:
 class Weights:
     """Emits the loops of one convolution."""
 
-    def __init__(self, code: Code, plan: WeightsPlan, x: ir.Value, kernel: ir.Value, scratch: ir.Value, finish: Finish):
+    def __init__(
+        self, code: Code, plan: WeightsPlan, x: ir.Value, kernel: ir.Value, scratch: ir.Value, finish: Finish | None
+    ):
         self.code, self.plan, self.spec, self.finish = code, plan, plan.spec, finish
         self.x, self.kernel = x, kernel
         self.image = scratch
