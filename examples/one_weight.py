@@ -2,8 +2,8 @@
 
     python examples/one_weight.py [folder]
 
-The net is `y = w²` with the cost `½ y²`, that is `½ w⁴`, so that the derivative is `2w³`. From w = 2, with learning rate
-0.02, 30 steps lead to w ≈ 0.597. Pictures, in `out/` or the folder given: the graph with every value and local
+The net is `y = w²` with the cost `½ y²`, that is `½ w⁴`, so that the derivative is `2w³`. From w = 2, with learning
+rate 0.02, 30 steps lead to w ≈ 0.597. Pictures, in `out/` or the folder given: the graph with every value and local
 derivative, and the descent.
 """
 
