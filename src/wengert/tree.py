@@ -132,10 +132,11 @@ class _Flattener:
         self.fixed: list[bool] = []  # whether a leaf is a constant to derivatives: in a buffer or frozen
         self.fixing = 0  # how many such attributes are open
         self.records = 0  # how many dataclasses are open
-        self.seen: dict[int, int] = dict(references or {})  # id of an object -> its number
+        self.references = references or {}  # id of an object that stands elsewhere -> its number
+        self.seen: dict[int, int] = {}  # likewise of those met here
         self.tied: dict[int, int] = {}  # id of an array inside objects -> its leaf number
         self.open: set[int] = set()
-        self.known = len(self.seen)
+        self.known = len(self.references)
 
     def walk(self, x: Any, path: tuple[Any, ...] = (), inside: bool = False) -> TreeDef:
         if x is None:
@@ -193,7 +194,7 @@ class _Flattener:
             self.open.discard(key)
 
     def _object(self, x: Any, cls: type, path: tuple[Any, ...]) -> TreeDef:
-        if (number := self.seen.get(id(x))) is not None:
+        if (number := self.seen.get(id(x), self.references.get(id(x)))) is not None:
             return TreeDef("again", number)
         self.seen[id(x)] = self.known + len(self.objects)
         self.objects.append(x)
@@ -335,7 +336,7 @@ class Opened:
     computed values into the caller's own objects.
     """
 
-    __slots__ = ("copies", "fixed", "in_object", "leaves", "objects", "paths", "snapshot", "treedef")
+    __slots__ = ("copies", "fixed", "in_object", "leaves", "numbers", "objects", "paths", "snapshot", "treedef")
 
     def __init__(self, tree: Any):
         call = type(tree) is tuple and len(tree) == 2 and type(tree[0]) is tuple and type(tree[1]) is dict
@@ -347,17 +348,19 @@ class Opened:
         self.in_object = walker.in_object
         self.fixed = walker.fixed
         self.copies: list[Any] = []
+        self.numbers: dict[int, int] = {}  # id of a copy -> its number
         self.snapshot: list[dict[str, Any]] = []
 
     def rebuild(self, leaves: Iterable[Any]) -> Any:
         builder = _Unflattener(list(leaves))
         tree = builder.build(self.treedef)
         self.copies = builder.objects
+        self.numbers = {id(c): i for i, c in enumerate(self.copies)}
         self.snapshot = [{n: self._flat(v, isinstance(c, Module)) for n, v in vars(c).items()} for c in self.copies]
         return tree
 
     def _flat(self, value: Any, inside: bool) -> tuple[list[Any], TreeDef]:
-        walker = _Flattener({id(c): i for i, c in enumerate(self.copies)})
+        walker = _Flattener(self.numbers)
         return walker.leaves, walker.walk(value, inside=inside)
 
     def changes(self) -> tuple[list[Any], tuple[tuple[int, str, TreeDef | None], ...]]:
@@ -371,7 +374,7 @@ class Opened:
                 old, old_def = before.get(name, ((), None))
                 if treedef == old_def and all(a is b for a, b in zip(new, old, strict=True)):
                     continue
-                walker = _Flattener({id(c): i for i, c in enumerate(self.copies)})
+                walker = _Flattener(self.numbers)
                 walker.leaves, walker.tied = found, tied  # one array assigned to two attributes stays one
                 where.append((i, name, walker.walk(value, inside=isinstance(copy, Module))))
             where += [(i, name, None) for name in before if name not in vars(copy)]
