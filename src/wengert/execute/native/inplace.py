@@ -23,9 +23,14 @@ def write_over_inputs(program: Program, candidates: Mapping[int, Sequence[int]])
         return {}  # NumPy runs between the parts: such a program is not short of copies
     inputs = {b.index: b for s in program.statements for b in windows_read(s) if b.kind == "input"}
     last = {id(b): k for k, s in enumerate(program.statements) for b in windows_read(s)}
+    writers: dict[int, list[int]] = {}
+    for k, s in enumerate(program.statements):
+        for b in windows_written(s):
+            writers.setdefault(id(b), []).append(k)
     found: dict[int, int] = {}
     for o, donors in candidates.items():
-        place = _written_once(program, program.results[o].buffer)
+        buffer = program.results[o].buffer
+        place = _written_once(program, buffer, sorted(set(writers.get(id(buffer), ()))))
         if place is None:
             continue
         k, root = place
@@ -34,8 +39,7 @@ def write_over_inputs(program: Program, candidates: Mapping[int, Sequence[int]])
         fit = [j for j in free if read[j] < k or (read[j] == k and _only_own(program.statements[k], root, inputs[j]))]
         if fit:  # the one that is read there, if there is one: it is in the cache
             found[o] = max(fit, key=read.__getitem__)
-    for o, j in found.items():
-        _rename(program, program.results[o].buffer, inputs[j])
+    _rename(program, {id(program.results[o].buffer): inputs[j] for o, j in found.items()})
     return found
 
 
@@ -43,9 +47,8 @@ def _size(program: Program, output: int) -> int:
     return program.results[output].buffer.size
 
 
-def _written_once(program: Program, buffer: Buffer) -> tuple[int, int] | None:
-    """The statement and the root that write the whole buffer, if there is one that does."""
-    writers = [k for k, s in enumerate(program.statements) if any(b is buffer for b in windows_written(s))]
+def _written_once(program: Program, buffer: Buffer, writers: Sequence[int]) -> tuple[int, int] | None:
+    """The statement and the root that write the whole buffer, if of its `writers` there is one that does."""
     if buffer.kind != "output" or len(writers) != 1:
         return None
     statement = program.statements[writers[0]]
@@ -91,10 +94,13 @@ def _loads(expr: Expr, buffer: Buffer, registers: set[int]) -> Iterator[tuple[Ex
             left.append((a, own and not moved))
 
 
-def _rename(program: Program, old: Buffer, new: Buffer) -> None:
+def _rename(program: Program, new: Mapping[int, Buffer]) -> None:
+    """Windows onto buffers become windows onto others, by the identity of the old ones."""
+    if not new:
+        return
     for view in (*program.results, *(v for s in program.statements for v in _views(s))):
-        if view.buffer is old:
-            object.__setattr__(view, "buffer", new)
+        if id(view.buffer) in new:
+            object.__setattr__(view, "buffer", new[id(view.buffer)])
 
 
 def _views(statement: Statement) -> Iterator[View]:
