@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import fnmatch
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,15 +11,17 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from wengert import tree
 from wengert.errors import ArgumentError
 from wengert.ir.array import Array, WeakArray
-from wengert.ir.types import as_dtype
+from wengert.ir.types import as_dtype, uint32
 from wengert.module import Module as Traced
 from wengert.nn.naming import Entry, entries, submodules
 from wengert.nn.settings import refuse_untraceable
 from wengert.nn.state import load
 from wengert.nn.text import module_text
 from wengert.ops.promote import as_array, convert
+from wengert.random.keys import fold_in
 from wengert.source import at_user_line
 
 Around = Callable[["Module", tuple[Any, ...], dict[str, Any]], Any]
@@ -276,6 +279,19 @@ class Module(Traced):
     def half(self) -> Self:
         """`to(wg.float16)`."""
         return self.to(np.float16)
+
+    def copy(self, fold: int | None = None) -> Self:
+        """A module like this one with arrays of its own; with `fold`, a number, with other random keys too."""
+        leaves, structure = tree.flatten(self)
+        other = tree.unflatten(structure, [copy.copy(x) for x in leaves])
+        if fold is not None:
+            for e in entries(other):
+                if not e.saved and e.value.dtype == uint32 and e.value.shape == (2,):
+                    e.assign(fold_in(e.value, fold))
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self.copy()
 
     # Text.
 

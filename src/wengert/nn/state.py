@@ -70,6 +70,7 @@ def from_anywhere(x: Any, name: str) -> Array:
         x = x.detach().cpu()
         if str(x.dtype) == "torch.bfloat16":  # which NumPy doesn't know
             x = x.float()
+        x = x.numpy()
     try:
         data = np.array(x)
     except Exception as reason:

@@ -1,0 +1,87 @@
+"""Dropout layers. Each holds a random key, of which a call in training uses one half and assigns the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wengert.errors import ShapeError
+from wengert.ir.array import Array
+from wengert.nn import functional as F
+from wengert.nn.functional.dropout import check_probability
+from wengert.nn.module import Module
+from wengert.nn.seed import next_key
+from wengert.ops.promote import as_array
+from wengert.random.keys import split
+from wengert.source import at_user_line
+
+
+class _Dropout(Module):
+    _buffers = frozenset(("key",))
+    _transient = frozenset(("key",))
+    axes: int | None = None  # how many of the last axes share a coin
+
+    def __init__(self, p: float = 0.5, inplace: bool = False, key: Any = None):
+        check_probability(p, type(self).__name__)
+        self.p = p
+        self.key = next_key(key)
+
+    def next_key(self) -> Array:
+        """A key for one call; the one held is replaced."""
+        self.key, key = split(self.key)
+        return key
+
+    def forward(self, x: Any) -> Array:
+        if not self.training or self.p == 0:
+            return as_array(x, type(self).__name__)
+        if self.axes is not None and as_array(x).ndim not in (self.axes + 1, self.axes + 2):
+            raise ShapeError(
+                f"{self!r}: the input has shape {x.shape}; expected (batch, channels, *{self.axes} spatial axes), the "
+                f"batch optional{at_user_line()}"
+            )
+        return F.dropout(x, self.p, key=self.next_key(), axes=self.axes)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}, inplace=False"
+
+
+class Dropout(_Dropout):
+    """In training, elements are set to 0 with probability p and the others divided by 1 - p; after `eval()`, nothing.
+
+    Args:
+        p: the probability.
+        key: a random key or seed; by default the next of the package's (`nn.manual_seed`).
+
+    Buffer `key`, which each call in training replaces (it is no part of `state_dict()`). Inside a transformed function
+    the model must be an argument: a compiled function that closes over it would draw the same numbers at every call.
+
+    Example:
+        >>> nn.Dropout(0.5).eval()(wg.ones(3))
+        Array([1., 1., 1.], dtype=float32)
+    """
+
+
+class Dropout1d(_Dropout):
+    """Whole channels of (N, C, L) are dropped together; everything else as for `Dropout`."""
+
+    axes = 1
+
+
+class Dropout2d(_Dropout):
+    """Whole channels of (N, C, H, W) are dropped together."""
+
+    axes = 2
+
+
+class Dropout3d(_Dropout):
+    """Whole channels of (N, C, D, H, W) are dropped together."""
+
+    axes = 3
+
+
+class AlphaDropout(_Dropout):
+    """Dropout for nets of SELU, which keeps mean 0 and variance 1."""
+
+    def forward(self, x: Any) -> Array:
+        if not self.training or self.p == 0:
+            return as_array(x, "AlphaDropout")
+        return F.alpha_dropout(x, self.p, key=self.next_key())
