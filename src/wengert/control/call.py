@@ -68,7 +68,7 @@ class Call(GraphCall):
 
     def linearize(self, values: Sequence[Array], params: Params, active: Sequence[bool]) -> Any:
         graph, run = params["graph"], params["run"]
-        parts = split(graph, floating(values, active))
+        parts = split_static(graph, floating(values, active))
         outs = self.bind(*values, graph=parts.primal, run=run)
         n = len(graph.outputs)
         return outs[:n], LinearCall(parts.linear, list(outs[n:]), parts.active_in, parts.active_out, run)
@@ -211,7 +211,7 @@ reference_run: Run = evaluate
 
 
 def split_static(graph: Graph, active: Sequence[bool]) -> SplitGraph:
-    """`graph` split for differentiation with residuals whose shapes are known, so that a loop can stack them.
+    """`graph` split for differentiation with residuals of known shapes: a loop can stack them, a call return them.
 
     Where a residual's length is known only at run time (the turns of an inner `while_loop`), the graph is checkpointed:
     its inputs are the residuals then.

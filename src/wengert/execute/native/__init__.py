@@ -10,7 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from wengert.execute.native import control as control  # teaches `lower` the loops and branches
+# the families, which teach `lower` their steps
+from wengert.execute.native import contraction as contraction
+from wengert.execute.native import control as control
+from wengert.execute.native import convolution as convolution
+from wengert.execute.native import moves as moves
+from wengert.execute.native import pooling as pooling
+from wengert.execute.native import reductions as reductions
 from wengert.execute.native.entry import Entry
 from wengert.execute.native.entry import make_entry as _make_entry
 from wengert.execute.native.program import Compiled

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from wengert.execute.native.statements import Branch, Evaluate, Expr, Loop, Nest, Product, Program, Reduction, Statement
-from wengert.execute.native.views import Buffer
+from wengert.execute.native.views import STATE_BYTES, Buffer
 
 ALIGNMENT = 64
 
@@ -88,7 +88,7 @@ def plan(program: Program) -> int:
         for buffer in (*windows_read(statement), *windows_written(statement)):
             last[id(buffer)] = k
     free: list[tuple[int, int]] = []  # (offset, size) gaps, by offset
-    top = 0
+    top = -(-STATE_BYTES * program.stores // ALIGNMENT) * ALIGNMENT  # what stores know of themselves stays in place
     dying: dict[int, list[Buffer]] = {}
     placed: set[int] = set()
     for k, statement in enumerate(program.statements):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,23 +14,22 @@ from llvmlite import ir
 
 from wengert.errors import UnsupportedError
 from wengert.execute.native import products
-from wengert.execute.native.emit import I8, I64, Function, Windows, emit_nest, emit_reduction, memory_type
+from wengert.execute.native.emit import I8, I64, Function, Windows, emit_nest, emit_reduction
+from wengert.execute.native.flow import Flow, Turns
 from wengert.execute.native.inplace import write_over_inputs
 from wengert.execute.native.lower import lower
 from wengert.execute.native.plan import drop_unread, plan
 from wengert.execute.native.statements import (
-    Branch,
     Evaluate,
     Expr,
     Kernel,
-    Loop,
     Nest,
     Product,
     Reduction,
     Statement,
 )
 from wengert.execute.native.target import Target
-from wengert.execute.native.views import Buffer, Chosen, View, row_major
+from wengert.execute.native.views import STATE_BYTES, Buffer, View, row_major
 from wengert.ir.graph import Graph
 from wengert.ir.quiet import SILENCE, quiet
 
@@ -60,6 +60,7 @@ class Compiled:
         self.inputs = [(v.shape, v.dtype) for v in graph.inputs]
         self.lock = threading.Lock()
         self.work = _aligned_bytes(self.workspace_bytes)
+        weakref.finalize(self, _free_stores, self.work, self.program.stores)
         self.module = ir.Module("wengert")
         self.functions: dict[Any, ir.Function] = {}
         self.segments = self._segments(target)
@@ -89,85 +90,20 @@ class Compiled:
         table = I8.as_pointer().as_pointer()
         function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [table, I8.as_pointer()]), name)
         b = ir.IRBuilder(function.append_basic_block())
-        self._run(b, function, statements, {}, target)
+
+        def base(buffer: Buffer) -> ir.Value:
+            # the table holds ndarray objects; their data pointer follows the object's header
+            array = b.load(b.gep(function.args[0], [I64(self._slot(buffer))]))
+            return b.load(b.bitcast(b.gep(array, [I64(_DATA)]), table))
+
+        def call(statement: Kernel, turns: Turns) -> None:
+            kernel, windows = self._kernel(statement, target)
+            b.call(kernel, [flow.pointer(v, turns) for v in windows.views])
+
+        flow = Flow(b, function, base, call)
+        flow.run(statements, {})
         b.ret_void()
         return name
-
-    def _run(
-        self, b: Any, function: Any, statements: list[Statement], turns: dict[int, ir.Value], target: Target
-    ) -> None:
-        for statement in statements:
-            if isinstance(statement, Loop):
-                self._loop(b, function, statement, turns, target)
-            elif isinstance(statement, Branch):
-                self._branch(b, function, statement, turns, target)
-            else:
-                assert not isinstance(statement, Evaluate)
-                kernel, windows = self._kernel(statement, target)
-                b.call(kernel, [self._pointer(b, function, v, turns) for v in windows.views])
-
-    def _loop(self, b: Any, function: Any, loop: Loop, turns: dict[int, ir.Value], target: Target) -> None:
-        if loop.turns == 0:
-            return
-        head, body, after = (function.append_basic_block() for _ in range(3))
-        before = b.block
-        b.branch(head)
-        b.position_at_end(head)
-        i = b.phi(I64)
-        i.add_incoming(I64(0), before)
-        if loop.turns is None:
-            assert loop.test_value is not None
-            self._run(b, function, loop.test, turns, target)
-            alive = b.load(self._pointer(b, function, loop.test_value, turns))
-            b.cbranch(b.icmp_unsigned("!=", alive, I8(0)), body, after)
-        else:
-            b.cbranch(b.icmp_signed("<", i, I64(loop.turns)), body, after)
-        b.position_at_end(body)
-        turn = b.sub(I64((loop.turns or 0) - 1), i) if loop.reverse else i
-        self._run(b, function, loop.body, {**turns, id(loop.counter): turn}, target)
-        i.add_incoming(b.add(i, I64(1)), b.block)
-        b.branch(head)
-        b.position_at_end(after)
-
-    def _branch(self, b: Any, function: Any, branch: Branch, turns: dict[int, ir.Value], target: Target) -> None:
-        which = b.load(self._pointer(b, function, branch.index, turns))
-        after = function.append_basic_block()
-        blocks = [function.append_basic_block() for _ in branch.bodies]
-        choice = b.switch(which, blocks[-1])
-        for k, (block, body) in enumerate(zip(blocks, branch.bodies, strict=True)):
-            if k < len(blocks) - 1:
-                choice.add_case(ir.Constant(which.type, k), block)
-            b.position_at_end(block)
-            self._run(b, function, body, turns, target)
-            b.branch(after)
-        b.position_at_end(after)
-
-    def _pointer(self, b: ir.IRBuilder, function: ir.Function, view: View, turns: dict[int, ir.Value]) -> ir.Value:
-        buffer, (table, work) = view.buffer, function.args
-        size = buffer.dtype.itemsize
-        offset = view.offset * size
-        if buffer.kind == "work":
-            p = b.gep(work, [I64(buffer.index + offset)])
-        else:
-            # the table holds ndarray objects; their data pointer follows the object's header
-            array = b.load(b.gep(table, [I64(self._slot(buffer))]))
-            p = b.load(b.bitcast(b.gep(array, [I64(_DATA)]), table.type))
-            p = b.gep(p, [I64(offset)]) if offset else p
-        for step, stride in view.steps:
-            i = self._position(b, function, step, turns) if isinstance(step, Chosen) else turns[id(step)]
-            p = b.gep(p, [b.mul(i, I64(stride * size))])
-        return b.bitcast(p, memory_type(buffer.dtype).as_pointer())
-
-    def _position(self, b: Any, function: Any, step: Chosen, turns: dict[int, ir.Value]) -> ir.Value:
-        dtype = step.position.buffer.dtype
-        i = b.load(self._pointer(b, function, step.position, turns))
-        if dtype.itemsize < I64.width // 8:
-            i = b.sext(i, I64) if dtype.kind == "i" else b.zext(i, I64)
-        last = I64(step.length - 1)
-        if dtype.kind == "i":
-            i = b.select(b.icmp_signed("<", i, I64(0)), b.add(i, I64(step.length)), i)
-            i = b.select(b.icmp_signed("<", i, I64(0)), I64(0), i)
-        return b.select(b.icmp_unsigned(">", i, last), last, i)
 
     def _slot(self, buffer: Buffer) -> int:
         start = {"input": 0, "output": len(self.inputs), "constant": len(self.inputs) + len(self.outputs)}
@@ -247,10 +183,27 @@ class Compiled:
             return self.work[buffer.index : buffer.index + size].view(buffer.dtype)
         return arrays[self._slot(buffer)].reshape(-1)
 
+    def _stored(self, view: View) -> np.ndarray:
+        """The records of a store that there are now."""
+        buffer = view.buffer
+        assert buffer.store is not None
+        state = self.work[STATE_BYTES * buffer.store.index :][:STATE_BYTES].view(np.int64)
+        address, _, count = map(int, state)
+        shape = (count, *view.shape[1:])
+        if not count:
+            return np.empty(shape, buffer.dtype)
+        memory: Any = (ctypes.c_ubyte * (count * buffer.store.record)).from_address(address)
+        strides = tuple(s * buffer.dtype.itemsize for s in view.strides)
+        return np.ndarray(shape, buffer.dtype, memory, buffer.index + view.offset * buffer.dtype.itemsize, strides)
+
     def _evaluate(self, statement: Evaluate, arrays: Sequence[np.ndarray], loose: dict[int, np.ndarray]) -> None:
         primitive, params = statement.node.primitive, statement.node.params
         values = [
-            loose[id(v.buffer)] if v.buffer.kind == "loose" else v.array(self._memory(v.buffer, arrays))
+            loose[id(v.buffer)]
+            if v.buffer.kind == "loose"
+            else self._stored(v)
+            if v.buffer.kind == "store"
+            else v.array(self._memory(v.buffer, arrays))
             for v in statement.inputs
         ]
         token = quiet.set(SILENCE)
@@ -300,7 +253,7 @@ def _signature(statement: Kernel, windows: Windows) -> Any:
     head: Any = ()
     if isinstance(statement, Product):
         known[id(statement.value)] = -1
-        head = (_target(statement.x, windows), _target(statement.y, windows))
+        head = (_target(statement.x, windows), _target(statement.y, windows), getattr(statement, "spec", None))
         if statement.scratch is not None:
             head = (*head, _target(statement.scratch, windows))
     roots = []
@@ -312,6 +265,11 @@ def _signature(statement: Kernel, windows: Windows) -> Any:
 
 def _target(view: View, windows: Windows) -> Any:
     return windows.number(view), view.shape, view.strides, view.buffer.dtype.num
+
+
+def _free_stores(work: np.ndarray, stores: int) -> None:
+    for address in work[: STATE_BYTES * stores].view(np.int64)[::3]:
+        ctypes.pythonapi.PyMem_RawFree(ctypes.c_void_p(int(address)))
 
 
 def _aligned_bytes(size: int) -> np.ndarray:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from wengert.execute.native.conv.spec import ConvSpec
-from wengert.execute.native.views import Counter, View
+from wengert.execute.native.views import Counter, Store, View
 from wengert.ir.graph import Node
 from wengert.ir.types import Shape
 
@@ -116,14 +116,18 @@ class Evaluate:
 
 @dataclass(eq=False)
 class Loop:
-    """The body `turns` times, or (with `turns` None) as long as the test's value holds."""
+    """The body `turns` times (of a store: once a record), or (with `turns` None) as long as the test's value holds.
+
+    What the turns emit into `store` overwrites what lay there; the store then has as many records as there were turns.
+    """
 
     counter: Counter
-    turns: int | None
+    turns: int | Store | None
     reverse: bool
     test: list[Statement]
     test_value: View | None
     body: list[Statement]
+    store: Store | None = None
 
 
 @dataclass(eq=False)
@@ -140,8 +144,9 @@ Statement = Nest | Reduction | Product | Evaluate | Loop | Branch
 
 @dataclass(eq=False)
 class Program:
-    """Statements, the windows of the results, and the constants' arrays."""
+    """Statements, the windows of the results, the constants' arrays, and how many stores there are."""
 
     statements: list[Statement]
     results: list[View]
     constants: list[np.ndarray]
+    stores: int = 0

@@ -90,7 +90,8 @@ class Printer:
                 assert s.test_value is not None
                 yield f"{indent}  stop unless {self.window(s.test_value)}"
             else:
-                yield f"{indent}for {name} in {s.turns} turns{', last first' if s.reverse else ''}:"
+                turns = f"{s.turns} turns" if isinstance(s.turns, int) else f"the records of store{s.turns.index}"
+                yield f"{indent}for {name} in {turns}{', last first' if s.reverse else ''}:"
             for inner in s.body:
                 yield from self.statement(inner, indent + "  ")
         elif isinstance(s, Branch):

@@ -10,13 +10,28 @@ from wengert.ir.types import Shape
 
 
 @dataclass(eq=False)
+class Store:
+    """Memory that grows while the program runs: a record of so many bytes for each turn of a loop.
+
+    Its state in the workspace: the address, the number of records that have room, and that of the turns taken.
+    """
+
+    index: int
+    record: int
+
+
+STATE_BYTES = 24
+
+
+@dataclass(eq=False)
 class Buffer:
     """Memory for one value: an argument, a constant, a result, or a place in the program's own workspace."""
 
-    kind: str  # "input", "constant", "output" or "work"
-    index: int  # which input, constant or output; for "work" the byte offset, once planned
+    kind: str  # "input", "constant", "output", "work", "store", or "loose": NumPy's, of a size that the run tells
+    index: int  # which input, constant or output; the byte offset, for "work" once planned, for "store" in a record
     dtype: np.dtype
-    size: int  # elements
+    size: int  # elements; of "store", those of one record
+    store: Store | None = None
 
     def __repr__(self) -> str:
         return f"{self.kind}{self.index}"
@@ -134,9 +149,9 @@ class View:
 def row_major(shape: Shape) -> tuple[int, ...]:
     """The strides of a dense array in row-major order."""
     strides, n = [], 1
-    for d in reversed(shape):
+    for k in reversed(range(len(shape))):
         strides.append(n)
-        n *= d
+        n = n * shape[k] if k else n  # the first length may be unknown
     return tuple(reversed(strides))
 
 

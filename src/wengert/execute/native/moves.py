@@ -1,0 +1,106 @@
+"""Moving elements: windows where the operand has a place, a changed index where it has none, else copies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from wengert.execute.native.lower import LOWERINGS, Lowering, NoCodeError, elements, load
+from wengert.execute.native.statements import Expr
+from wengert.ir.graph import Node
+from wengert.ir.primitive import Params
+from wengert.ir.types import Shape
+
+Move = Callable[[Lowering, Expr, Shape, Params], Expr]
+
+
+def broadcast_to(lowering: Lowering, x: Expr, shape: Shape, params: Params) -> Expr:
+    return load(x.view.broadcast(shape)) if x.view is not None else Expr("broadcast", (x,), shape, x.dtype)
+
+
+def permute(lowering: Lowering, x: Expr, shape: Shape, params: Params) -> Expr:
+    axes = params["axes"]
+    if x.view is not None:
+        return load(x.view.permuted(axes))
+    return Expr("permute", (x,), shape, x.dtype, params=axes)
+
+
+def reshape(lowering: Lowering, x: Expr, shape: Shape, params: Params) -> Expr:
+    if x.view is None and [d for d in x.shape if d != 1] == [d for d in shape if d != 1]:
+        return Expr("squeeze", (x,), shape, x.dtype)
+    view = lowering.place(x).reshaped(shape)
+    if view is None:
+        moved = lowering.store(Expr("copy", (x,), x.shape, x.dtype)).view
+        assert moved is not None
+        view = moved.reshaped(shape)
+    assert view is not None
+    return load(view)
+
+
+def slice_(lowering: Lowering, x: Expr, shape: Shape, params: Params) -> Expr:
+    return load(lowering.place(x).sliced(params["start"], params["step"], shape))
+
+
+def flip(lowering: Lowering, x: Expr, shape: Shape, params: Params) -> Expr:
+    return load(lowering.place(x).flipped(params["axes"]))
+
+
+def element(lowering: Lowering, node: Node, args: list[Expr]) -> dict[int, Expr]:
+    """What stands at computed positions along some axes: a window."""
+    if node.params["outside"] != "clip" or any(a.shape for a in args[1:]):
+        raise NoCodeError
+    view = lowering.place(args[0])
+    along = sorted(zip(node.params["axes"], args[1:], strict=True), key=lambda pair: -pair[0])
+    for axis, position in along:
+        view = view.chosen(axis, lowering.place(position))
+    return {node.outputs[0].index: load(view)}
+
+
+def pad(lowering: Lowering, node: Node, args: list[Expr]) -> dict[int, Expr]:
+    """The fill everywhere, then the operand into its window."""
+    (x, fill), padding = args, node.params["padding"]
+    if not node.outputs[0].size:
+        raise NoCodeError
+    target = lowering.new(node.outputs[0])
+    lowering.copy(Expr("broadcast", (fill,), target.shape, fill.dtype), target)
+    source = lowering.place(x)
+    # what negative padding cuts off lies before `start` or from `stop` on, counted in the operand's own elements
+    start: list[int] = []
+    first: list[int] = []
+    count: list[int] = []
+    for d, (low, _, inner) in zip(x.shape, padding, strict=True):
+        step = inner + 1
+        skip = -(-max(-low, 0) // step)
+        size = max(target.shape[len(start)], 0)
+        begin = low + skip * step
+        n = 0 if begin >= size or skip >= d else min(d - skip, (size - 1 - begin) // step + 1)
+        start.append(skip)
+        first.append(max(begin, 0) if n else 0)
+        count.append(n)
+    if all(count):
+        shape = tuple(count)
+        window = target.sliced(tuple(first), tuple(p[2] + 1 for p in padding), shape)
+        lowering.copy(load(source.sliced(tuple(start), (1,) * len(shape), shape)), window)
+    return {node.outputs[0].index: load(target)}
+
+
+def concat(lowering: Lowering, node: Node, args: list[Expr]) -> dict[int, Expr]:
+    if not node.outputs[0].size:
+        raise NoCodeError
+    target, axis, at = lowering.new(node.outputs[0]), node.params["axis"], 0
+    for x in args:
+        if elements(x.shape):
+            start = tuple(at if k == axis else 0 for k in range(len(x.shape)))
+            lowering.copy(load(lowering.place(x)), target.sliced(start, (1,) * len(start), x.shape))
+        at += x.shape[axis]
+    return {node.outputs[0].index: load(target)}
+
+
+def _moved(move: Move) -> Callable[[Lowering, Node, list[Expr]], dict[int, Expr]]:
+    return lambda lowering, node, args: {
+        node.outputs[0].index: move(lowering, args[0], node.outputs[0].shape, node.params)
+    }
+
+
+MOVES = {"broadcast_to": broadcast_to, "permute": permute, "reshape": reshape, "slice": slice_, "flip": flip}
+LOWERINGS.update({name: _moved(move) for name, move in MOVES.items()})
+LOWERINGS.update(gather=element, pad=pad, concat=concat)

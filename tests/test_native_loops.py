@@ -1,0 +1,174 @@
+"""Loops as machine code: against the reference, JAX and finite differences; growing stores; nothing left to NumPy."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from typing import Any
+
+import numpy as np
+import pytest
+
+import wengert as wg
+from wengert.execute import native
+from wengert.execute import numpy as reference
+from wengert.execute.native.statements import Evaluate
+
+rng = np.random.default_rng(0)
+
+
+def check(f: Any, *args: Any, tolerance: float = 1e-12, coded: bool = True) -> list[np.ndarray]:
+    """Both executors agree on `f(*args)`, twice, and NumPy has no part in the native one if it is `coded`."""
+    graph = wg.jit(f).lower(*args).graph
+    values = [np.asarray(a) for a in wg.tree.leaves(args)]
+    compiled = native.compiled(graph)
+    assert not (coded and any(isinstance(s, Evaluate) for s in compiled.program.statements)), compiled.program
+    wanted = reference.run(graph, values)
+    for _ in range(2):
+        for got, want in zip(compiled(values), wanted, strict=True):
+            assert got.shape == want.shape and got.dtype == want.dtype
+            np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance)
+    return wanted
+
+
+def power(x: Any, limit: Any = 100.0) -> Any:
+    """x to the first power that is not below the limit."""
+    return wg.while_loop(lambda y: wg.abs(y) < limit, lambda y: y * x, x)
+
+
+def root(a: Any) -> Any:
+    """The root of x³ + a·x = 1, by Newton's iteration."""
+    return wg.while_loop(
+        lambda x: wg.abs(x**3 + a * x - 1) > 1e-12, lambda x: x - (x**3 + a * x - 1) / (3 * x * x + a), a * 0 + 1
+    )
+
+
+def nested(x: Any) -> Any:
+    """A loop whose body is a loop with a number of turns of its own."""
+
+    def outer(state: Any) -> Any:
+        i, y = state
+        inner = wg.while_loop(lambda s: s[0] < i, lambda s: (s[0] + 1, wg.sin(s[1]) * x), (0, y))
+        return i + 1, inner[1] + x
+
+    return wg.while_loop(lambda s: s[0] < 5, outer, (0, x))[1]
+
+
+def halves(x: Any) -> Any:
+    """A carry of vectors, whose largest element ends the loop."""
+    return wg.while_loop(lambda v: wg.max(wg.abs(v)) > 0.1, lambda v: wg.tanh(v) * 0.7 * wg.cos(x), x)
+
+
+def in_branch(x: Any) -> Any:
+    return wg.cond(x > 0, lambda y: root(y + 1.0), lambda y: power(y - 1.5, 50.0), x)
+
+
+def in_scan(x: Any) -> Any:
+    return wg.scan(lambda c, a: (root(c * c + 1.0) + a * x, root(a * a + c * c)), x, np.linspace(0.1, 1.0, 5))
+
+
+X = np.float64(1.3)
+SCALAR = {"power": power, "root": root, "nested": nested, "branch": in_branch, "scan": lambda x: wg.sum(in_scan(x)[1])}
+
+
+@pytest.mark.parametrize("name", SCALAR)
+def test_values_and_derivatives(name: str) -> None:
+    f = SCALAR[name]
+    check(f, X)
+    (slope,) = check(wg.grad(f), X)
+    h = 1e-6
+    np.testing.assert_allclose(slope, (np.asarray(f(X + h)) - np.asarray(f(X - h))) / (2 * h), rtol=1e-6)
+    check(lambda x: wg.jvp(f, (x,), (1.0,)), X)
+    check(wg.grad(wg.grad(f)), X, tolerance=1e-9)
+
+
+@pytest.mark.parametrize("name", ["power", "root", "nested", "scan"])
+def test_batches(name: str) -> None:
+    xs = np.linspace(1.1, 2.9, 5)
+    check(wg.vmap(SCALAR[name]), xs)
+    check(wg.vmap(wg.grad(SCALAR[name])), xs)
+
+
+def test_arrays_in_the_carry() -> None:
+    x = rng.normal(size=37)
+    check(halves, x)
+    check(wg.grad(lambda x: wg.sum(halves(x))), x)
+    check(wg.vmap(halves), rng.normal(size=(3, 11)))
+    check(wg.vmap(wg.grad(lambda x: wg.sum(halves(x)))), rng.normal(size=(3, 11)))
+
+
+def test_no_turns() -> None:
+    check(power, np.float64(1000.0))
+    assert check(wg.grad(power), np.float64(1000.0))[0] == 1.0
+    check(wg.grad(wg.grad(power)), np.float64(1000.0))
+    check(wg.grad(lambda x: wg.scan(lambda c, a: (c * a, c), 1.0, x)[0]), np.ones(0))
+    check(wg.vmap(wg.grad(power)), np.array([1000.0, 2.0, 3000.0]))
+
+
+def count_down(n: Any, x: Any) -> Any:
+    return wg.while_loop(lambda s: s[0] > 0, lambda s: (s[0] - 1, wg.sin(s[1]) + s[1] * x), (n, x))[1]
+
+
+def test_the_store_grows_and_is_used_again() -> None:
+    f = wg.jit(wg.grad(count_down, argnums=1), executor="native")
+    plain = wg.grad(count_down, argnums=1)
+    for n in (3, 0, 1000, 5, 70, 64, 65, 1):  # more records than there is room for, and fewer
+        np.testing.assert_allclose(f(n, 0.1), plain(n, 0.1), rtol=1e-9)
+    large = rng.normal(size=300)
+    g = wg.grad(lambda n, x: wg.sum(count_down(n, x)), argnums=1)
+    np.testing.assert_allclose(wg.jit(g, executor="native")(200, large * 0.01), g(200, large * 0.01), rtol=1e-9)
+
+
+def test_memory_of_stores_is_given_back() -> None:
+    def once() -> None:
+        f = wg.jit(wg.grad(lambda n, x: count_down(n, x), argnums=1), executor="native")
+        f(20_000, 0.1)
+
+    once()
+    tracemalloc.start()
+    try:
+        once()
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(3):
+            once()
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] - before < 20_000 * 8 * 2
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_compiled_loop_is_differentiated_from_outside() -> None:
+    f = wg.jit(power, executor="native")
+    np.testing.assert_allclose(wg.grad(f)(2.0), 448.0)
+    np.testing.assert_allclose(wg.grad(wg.grad(f))(2.0), 1344.0)
+
+
+def test_against_jax() -> None:
+    jax = pytest.importorskip("jax")
+    jax.config.update("jax_enable_x64", True)
+
+    def theirs(a: Any) -> Any:
+        def f(x: Any) -> Any:
+            return x**3 + a * x - 1
+
+        return jax.lax.while_loop(
+            lambda x: abs(f(x)) > 1e-12, lambda x: x - f(x) / (3 * x * x + a), jax.numpy.ones_like(a)
+        )
+
+    for a in (0.3, 1.0, 2.5):
+        slope = wg.jit(wg.grad(root), executor="native")(a)
+        np.testing.assert_allclose(slope, jax.jacfwd(theirs)(a), rtol=1e-9)
+        bend = wg.jit(wg.grad(wg.grad(root)), executor="native")(a)
+        np.testing.assert_allclose(bend, jax.jacfwd(jax.jacfwd(theirs))(a), rtol=1e-8)
+
+
+def test_gradient_descent_through_newton_is_all_code() -> None:
+    def cost(a: Any) -> Any:
+        return wg.square(root(a) - 0.5)
+
+    def descend(a: Any) -> Any:
+        return cost(wg.scan(lambda a, _: (a - 0.5 * wg.grad(cost)(a), None), a, None, length=7)[0])
+
+    check(descend, np.float64(1.0))
+    check(wg.grad(descend), np.float64(1.0), tolerance=1e-10)
