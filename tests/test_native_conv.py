@@ -189,6 +189,34 @@ def test_the_usual_layers_and_their_adjoints(target, dtype):
     check(target, cases, rng)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_group_for_each_channel(target, dtype):
+    rng = np.random.default_rng(17)
+    same, both = ((1, 1), (1, 1)), ("swapped", "swapped")
+    cases = [
+        case(rng, dtype, 2, 37, 1, 1, (9, 20), (3, 3), padding=same),
+        case(rng, dtype, 2, 16, 1, 1, (9, 10), (3, 3), ("last", "rows"), padding=same, stride=(2, 2)),
+        case(rng, dtype, 2, 18, 1, 1, (5, 5), (3, 3), padding=((1, 2), (1, 2)), input_dilation=(2, 2)),
+        case(rng, dtype, 1, 37, 4, 1, (9, 20), (9, 20), both, padding=same),
+        case(rng, dtype, 1, 18, 5, 1, (11, 11), (5, 5), both, padding=same, kernel_dilation=(2, 2)),
+    ]
+    check(target, cases, rng)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_kernels_larger_than_the_cache(target, dtype):
+    """Some channels at a time, or several pictures together; one of these kernels is turned, as an adjoint asks."""
+    rng = np.random.default_rng(18)
+    same = ((1, 1), (1, 1))
+    cases = [
+        case(rng, dtype, 2, 1, 96, 144, (4, 5), (5, 5), padding=((2, 2), (2, 2))),
+        case(rng, dtype, 6, 1, 144, 150, (8, 8), (3, 3), padding=same),
+    ]
+    x, kernel, given = cases[1]
+    cases.append((x[:, :144], np.ascontiguousarray(kernel.swapaxes(0, 1)).swapaxes(0, 1)[:, :, ::-1, ::-1], given))
+    check(target, cases, rng)
+
+
 def native_agrees(f, *args, tolerance=1e-5, left=()):
     """The compiled program against NumPy; `left` names the primitives that it may leave to NumPy."""
     lowered = wg.jit(f, executor="native").lower(*args)

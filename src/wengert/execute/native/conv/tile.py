@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from llvmlite import ir
 
-from wengert.execute.native.product.code import I64, Code, Index, Machine, Piece
+from wengert.execute.native.product.code import Code, Index, Machine, Piece
 from wengert.execute.native.product.tile import accumulate, whole
 
 Nest = tuple[tuple[int, int, int], ...]  # (count, step in A, step in B), the innermost last
@@ -34,92 +35,123 @@ def nest_tile(
     nest: Nest,
     out_row: int,
     resume: bool,
+    diagonal: bool,
 ) -> ir.Function:
-    """`void tile(T* A, T* B, T* out, i64 k)`: `out[r, :] (+)= Σ over the nest of A[r, …] · B[…, :]`.
+    """`void tile(T* A, T* B, T* out)`: `out[r, :] (+)= Σ over the nest of A[r, …] · B[…, :]`.
 
-    A row of B is so many whole vectors; rows of A lie `a_row` apart, rows of sums `out_row`. An innermost count of 0
-    stands for `k`. With `resume` the sums start from what is there.
+    A row of B is so many whole vectors; rows of A lie `a_row` apart, rows of sums `out_row`. With `resume` the sums
+    start from what is there. With `diagonal` A, too, has a number for each column.
     """
     steps = "_".join(f"{c}.{a}.{b}" for c, a, b in nest)
-    name = f"nest_{machine.suffix}_{rows}x{vectors}_{a_row}_{out_row}_{steps}_{'on' if resume else 'new'}"
+    name = (
+        f"nest_{machine.suffix}_{rows}x{vectors}_{a_row}_{out_row}_{steps}_{'on' if resume else 'new'}{'_d' * diagonal}"
+    )
     function = module.globals.get(name)
     if function is not None:
         return function
     pointer = machine.number.as_pointer()
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [pointer, pointer, pointer, I64]), name)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [pointer, pointer, pointer]), name)
     function.linkage = "internal"
     function.attributes.add("nounwind")
-    for arg in function.args[:3]:
+    for arg in function.args:
         arg.add_attribute("noalias")
     code = Code(ir.IRBuilder(function.append_basic_block()), machine)
-    pa, pb, out, k = function.args
+    pa, pb, out = function.args
     pieces = [Piece(v * machine.lanes, machine.lanes, machine.lanes) for v in range(vectors)]
     places = [(code.at(out, r * out_row + p.offset), p) for r in range(rows) for p in pieces]
     sums = [code.load(at, p) if resume else machine.zero(p.lanes) for at, p in places]
-    for (at, p), x in zip(places, _nested(code, pa, pb, sums, rows, pieces, a_row, nest, k), strict=True):
+    tile = Tile(code, rows, pieces, a_row, diagonal)
+    for (at, p), x in zip(places, tile.nested(pa, pb, sums, nest), strict=True):
         code.store(x, at, whole(p))
     code.b.ret_void()
     return function
 
 
-def _nested(
-    code: Code,
-    pa: ir.Value,
-    pb: ir.Value,
-    sums: list[ir.Value],
-    rows: int,
-    pieces: Sequence[Piece],
-    a_row: int,
-    nest: Nest,
-    k: Index,
-) -> list[ir.Value]:
-    (count, a, b), *inner = nest
-    if not inner:
-        return accumulate(code, pa, pb, sums, rows, pieces, (a_row, a), b, count or k)
-    for i, state in code.fold(0, count, sums):
-        here, there = code.at(pa, code.mul(i, a)), code.at(pb, code.mul(i, b))
-        state[:] = _nested(code, here, there, list(state), rows, pieces, a_row, tuple(inner), k)
-    return sums
+@dataclass(frozen=True)
+class Tile:
+    code: Code
+    rows: int
+    pieces: Sequence[Piece]
+    a_row: int
+    diagonal: bool
+
+    def nested(self, pa: ir.Value, pb: ir.Value, sums: list[ir.Value], nest: Nest) -> list[ir.Value]:
+        """The sums after the loops over the nest."""
+        code = self.code
+        (count, a, b), *inner = nest
+        if not inner and not self.diagonal:
+            return accumulate(code, pa, pb, sums, self.rows, self.pieces, (self.a_row, a), b, count)
+        for i, state in code.fold(0, count, sums):
+            here, there = code.at(pa, code.mul(i, a)), code.at(pb, code.mul(i, b))
+            state[:] = self.nested(here, there, list(state), tuple(inner)) if inner else self.step(here, there, state)
+        return sums
+
+    def step(self, pa: ir.Value, pb: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+        """A product for each row and column."""
+        code = self.code
+        row = [code.load(code.at(pb, p.offset), p) for p in self.pieces]
+        places = [(r, p) for r in range(self.rows) for p in range(len(self.pieces))]
+        left = [code.load(code.at(pa, r * self.a_row + self.pieces[p].offset), self.pieces[p]) for r, p in places]
+        return [code.multiply_add(x, row[p], y) for x, (_, p), y in zip(left, places, sums, strict=True)]
+
+
+@dataclass(frozen=True)
+class Panels:
+    """B as the tiles read it: a panel of columns after the other, `apart` elements from each other where they are full.
+
+    `nest` are the steps of the sum for panels of so many columns, of which `skip` rows are left out.
+    """
+
+    start: ir.Value
+    apart: int
+    nest: Callable[[int], Nest]
+    skip: Index = 0
 
 
 def multiply(
     code: Code,
-    shape: tuple[Index, int, int],
+    shape: tuple[int, int],
     a: tuple[ir.Value, int],
-    b: ir.Value,
+    b: Panels,
     out: tuple[ir.Value, int],
-    nest: Nest,
     limit: tuple[int, int],
     resume: bool = False,
-    k: Index = 0,
+    diagonal: bool = False,
 ) -> None:
-    """Tiles over `shape`: rows (`most` of them, if their number is known only later), and whole vectors of columns.
+    """Tiles over `shape`: rows, and whole vectors of columns; `limit` holds the rows and vectors of a tile.
 
-    `limit` holds the rows and vectors of a tile. Pointers come with the stride of their rows.
+    A and the sums come with the stride of their rows.
     """
-    m, most, n = shape
+    m, n = shape
     module, machine = code.b.module, code.machine
-    rows, vectors = min(limit[0], most), min(limit[1], n)
+    rows, vectors = min(limit[0], m), min(limit[1], n)
 
-    def panel(j: Index, vectors: int) -> None:
-        start = code.mul(j, machine.lanes)
+    def panel(number: Index, vectors: int) -> None:
+        width = vectors * machine.lanes
+        column = code.mul(number, min(limit[1], n) * machine.lanes)
+        there = code.at(code.at(b.start, code.mul(number, b.apart)), code.mul(b.skip, width))
+        left = code.at(a[0], column) if diagonal else a[0]
 
         def tile(i: Index, rows: int) -> None:
-            function = nest_tile(module, machine, rows, vectors, a[1], nest, out[1], resume)
-            place = code.at(code.at(out[0], code.mul(i, out[1])), start)
-            count = k if isinstance(k, ir.Value) else I64(k)
-            code.b.call(function, [code.at(a[0], code.mul(i, a[1])), code.at(b, start), place, count])
+            function = nest_tile(module, machine, rows, vectors, a[1], b.nest(width), out[1], resume, diagonal)
+            place = code.at(code.at(out[0], code.mul(i, out[1])), column)
+            code.b.call(function, [code.at(left, code.mul(i, a[1])), there, place])
 
-        if isinstance(m, int) and resume:
+        if resume:
             for i in code.loop(0, m - m % rows, rows):
                 tile(i, rows)
             if m % rows:
                 tile(m - m % rows, m % rows)
-        else:  # the last tile reaches back over its neighbour, or over what is there but not wanted
+        else:  # the last tile reaches back over its neighbour
             for i in code.loop(0, m, rows):
-                tile(code.least(i, most - rows), rows)
+                tile(code.least(i, m - rows), rows)
 
-    for j in code.loop(0, n - n % vectors, vectors):
-        panel(j, vectors)
+    for number in code.loop(0, n // vectors):
+        panel(number, vectors)
     if n % vectors:
-        panel(n - n % vectors, n % vectors)
+        panel(n // vectors, n % vectors)
+
+
+def balanced(m: int, limit: int) -> int:
+    """Rows of a tile, so that tiles of at most `limit` rows are equal."""
+    return -(-m // -(-m // limit))

@@ -10,7 +10,7 @@ unit   (block of c, group, block of channels out)
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from llvmlite import ir
@@ -19,10 +19,11 @@ from wengert.execute.native.conv.gather import clear, gather_function
 from wengert.execute.native.conv.image import Packed, divide, pack_image
 from wengert.execute.native.conv.places import Finish
 from wengert.execute.native.conv.spec import ConvSpec, round_up
-from wengert.execute.native.conv.tile import merged, multiply
+from wengert.execute.native.conv.tile import Panels, balanced, merged, multiply
 from wengert.execute.native.product.code import Code, Index, Machine, value
 from wengert.execute.native.product.plan import choose_tile
 from wengert.execute.native.product.spec import Target
+from wengert.execute.native.product.tile import FEW
 
 BLOCKS = 8  # that c falls into: their sums are added up afterwards, in order
 BLOCK_FLOPS = 4_000_000  # a block should be worth handing to a thread
@@ -32,6 +33,9 @@ MOST_BYTES = 16 << 20  # for the sums of all blocks
 @dataclass(frozen=True)
 class WeightsPlan:
     spec: ConvSpec
+    diagonal: bool  # a group for each channel: these are the n and o of `spec`
+    rows: int  # n of a sum
+    room: int  # n in the packed input
     axes: tuple[Packed, Packed, Packed]
     blocks: int  # of c
     each: int  # c in a block
@@ -53,24 +57,33 @@ class WeightsPlan:
 
 
 @lru_cache(maxsize=1024)
-def weights_plan(spec: ConvSpec, target: Target) -> WeightsPlan:
+def weights_plan(spec: ConvSpec, target: Target, whole: bool = False) -> WeightsPlan:
+    """With `whole`, a unit has all channels out."""
     machine = Machine(spec.dtype, target)
     lanes = machine.lanes
+    diagonal = spec.groups > 1 and spec.n == spec.o == 1
+    if diagonal:
+        groups, (_, xc) = spec.groups, spec.x
+        spec = replace(spec, groups=1, n=groups, o=groups, x=(spec.c * xc, xc))
+    rows = 1 if diagonal else spec.n
+    room = round_up(spec.n, lanes) if diagonal else spec.n
     axes = [Packed(a.reach, a.low, a.base, ()) for a in spec.axes]
-    results = spec.places * spec.n * spec.o
-    room = MOST_BYTES // (results * spec.groups * spec.itemsize)
-    blocks = max(1, min(BLOCKS, spec.c, spec.flops // BLOCK_FLOPS, room))
+    results = spec.places * rows * spec.o
+    most = MOST_BYTES // (results * spec.groups * spec.itemsize)
+    blocks = max(1, min(BLOCKS, spec.c, spec.flops // BLOCK_FLOPS, most))
     each = -(-spec.c // blocks)
     o = spec.o
-    while o % (4 * lanes) == 0 and spec.places * spec.n * o * spec.itemsize > machine.block:
+    while not (whole or diagonal) and o % (4 * lanes) == 0 and spec.places * rows * o * spec.itemsize > machine.block:
         o //= 2
     width = round_up(o, lanes)
-    rows = spec.n * (spec.axes[2].places if spec.axes[2].stride == 1 else 1)
-    limit, vectors = choose_tile(rows, o, spec.taps, width * spec.itemsize, machine)
-    image = axes[0].extent * axes[1].extent * axes[2].extent * spec.n
+    together = spec.axes[2].places if diagonal or spec.axes[2].stride == 1 else 1
+    limit = choose_tile(rows * together, o, spec.taps, width * spec.itemsize, machine)
+    if diagonal:
+        limit = (balanced(together, FEW), 1 if together > 4 else 2)
+    image = axes[0].extent * axes[1].extent * axes[2].extent * room
     return WeightsPlan(
-        spec, (axes[0], axes[1], axes[2]), -(-spec.c // each), each, spec.o // o, o, width, (limit, vectors),
-        round_up(image, lanes), spec.taps * width, spec.places * spec.n * width,
+        spec, diagonal, rows, room, (axes[0], axes[1], axes[2]), -(-spec.c // each), each, spec.o // o, o, width,
+        limit, round_up(image, lanes), spec.taps * width, spec.places * rows * width,
     )  # fmt: skip
 
 
@@ -106,7 +119,7 @@ class Weights:
         code, plan, spec = self.code, self.plan, self.spec
         clear(code, self.sums, plan.sums)
         for x, kernel in self.examples(block, g, first_o):
-            pack_image(code, spec.axes, plan.axes, (0, 0), (spec.n, spec.x[0], spec.n), x, self.image)
+            pack_image(code, spec.axes, plan.axes, (0, 0), (spec.n, spec.x[0], plan.room), x, self.image)
             self.pack_kernel(kernel)
             self.add()
 
@@ -117,9 +130,9 @@ class Weights:
         for i in code.loop(0, d.places):
             for j in code.loop(0, h.places):
                 for k in code.loop(0, w.places):
-                    for n in code.loop(0, spec.n):
+                    for n in code.loop(0, plan.rows):
                         at = code.add(code.mul(code.add(code.mul(i, h.places), j), w.places), k)
-                        row = code.mul(code.add(code.mul(at, spec.n), n), plan.width)
+                        row = code.mul(code.add(code.mul(at, plan.rows), n), plan.width)
                         index = [value(v) for v in (block, i, j, k, n)]
                         self.finish.hand_over(code.at(self.sums, row), index, first_o, plan.o)
 
@@ -137,30 +150,31 @@ class Weights:
         """The products of one picture, added to the sums."""
         code, plan, spec = self.code, self.plan, self.spec
         d, h, w = spec.axes
-        row = plan.axes[2].extent * spec.n
+        row = plan.axes[2].extent * plan.room
         plane = plan.axes[1].extent * row
         nest = merged(
             (
                 (d.taps, d.dilation * plane, h.taps * w.taps * plan.width),
                 (h.taps, h.dilation * row, w.taps * plan.width),
-                (w.taps, w.dilation * spec.n, plan.width),
+                (w.taps, w.dilation * plan.room, plan.width),
             )
         )
-        together = w.places if w.stride == 1 else 1  # places whose rows follow each other
-        rows = together * spec.n
+        panels = Panels(self.packed_kernel, min(plan.tile[1] * code.machine.lanes, plan.width), lambda _: nest)
+        # places whose rows follow each other
+        together = w.places if plan.diagonal or w.stride == 1 else 1
         for i in code.loop(0, d.places):
             for j in code.loop(0, h.places):
                 for k in code.loop(0, w.places, together):
                     at = code.add(code.mul(i, d.stride * plane), code.mul(j, h.stride * row))
-                    at = code.add(at, code.mul(k, w.stride * spec.n))
+                    at = code.add(at, code.mul(k, w.stride * plan.room))
                     out = code.add(code.mul(code.add(code.mul(i, h.places), j), w.places), k)
                     multiply(
                         code,
-                        (rows, rows, plan.width // code.machine.lanes),
-                        (code.at(self.image, at), 1),
-                        self.packed_kernel,
-                        (code.at(self.sums, code.mul(out, spec.n * plan.width)), plan.width),
-                        nest,
+                        (together * plan.rows, plan.width // code.machine.lanes),
+                        (code.at(self.image, at), w.stride * plan.room if plan.diagonal else 1),
+                        panels,
+                        (code.at(self.sums, code.mul(out, plan.rows * plan.width)), plan.width),
                         plan.tile,
                         resume=True,
+                        diagonal=plan.diagonal,
                     )

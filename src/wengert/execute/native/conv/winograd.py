@@ -17,14 +17,15 @@ from wengert.execute.native.conv.gather import clear
 from wengert.execute.native.conv.image import Packed, divide, pack_image
 from wengert.execute.native.conv.places import Finish
 from wengert.execute.native.conv.spec import Axis, ConvSpec, round_up
-from wengert.execute.native.conv.tile import multiply
+from wengert.execute.native.conv.tile import Panels, balanced, multiply
 from wengert.execute.native.conv.transforms import F2, Walk, transform_function, turned
 from wengert.execute.native.conv.weights import Weights, WeightsPlan, weights_plan
 from wengert.execute.native.product.code import I64, Code, Index, Machine, value
-from wengert.execute.native.product.plan import choose_tile
+from wengert.execute.native.product.plan import choose_tile, row_limit
 from wengert.execute.native.product.spec import Target
 
-FEWEST = 8  # channels, for which transforms pay
+FEWEST = 12  # channels, for which transforms pay
+MANY = 64  # tiles that make it worth while to read large kernels
 PAD = 16  # elements between matrices, which would else meet in the same sets of the cache
 
 
@@ -35,13 +36,14 @@ class Tiling:
     down: int  # tiles of the picture
     right: int
     rows: int  # tiles down a band
+    examples: int  # whose tiles are multiplied together; more than one only where a band is a whole picture
     channels: int  # rounded up
     results: int
     tile: tuple[int, int]
 
     @property
     def tiles(self) -> int:
-        return self.rows * self.right
+        return self.examples * self.rows * self.right
 
     @property
     def bands(self) -> int:
@@ -85,7 +87,7 @@ class WinogradPlan:
 
     @property
     def units(self) -> int:
-        return self.spec.n * self.tiling.bands
+        return -(-self.spec.n // self.tiling.examples) * self.tiling.bands
 
     @property
     def elements(self) -> int:
@@ -103,16 +105,24 @@ def winograd_plan(spec: ConvSpec, target: Target) -> WinogradPlan | None:
     if min(spec.c, spec.o) < FEWEST or min(h.places, w.places) < 4:
         return None
     channels, results = round_up(spec.c, machine.lanes), round_up(spec.o, machine.lanes)
-    if F2.size**2 * spec.c * results * spec.itemsize > 2 * machine.block:
+    kernels = F2.size**2 * spec.c * results * spec.itemsize
+    if kernels > target.caches[2] // 2:
         return None
     down, right = -(-h.places // F2.m), -(-w.places // F2.m)
     each = F2.size**2 * right * (channels + results) * spec.itemsize  # bytes for a row of tiles
     rows = max(1, min(down, machine.block // 2 // each))
     rows = -(-down // -(-down // rows))
-    tile = choose_tile(rows * right, spec.o, spec.c, 0, machine)
-    direct = forward_plan(spec, target, rows * F2.m)
+    examples = 1
+    if kernels > 2 * machine.block:  # they come from afar: for as many tiles as there may be
+        rows = -(-down // -(-down // max(rows, -(-MANY // right))))
+        examples = min(spec.n, -(-MANY // (rows * right))) if rows == down else 1
+        if examples * rows * right < MANY:
+            return None
+    direct = forward_plan(spec, target, rows * F2.m, whole=True)
     assert direct is not None
-    return WinogradPlan(spec, direct, Tiling(down, right, rows, channels, results, tile))
+    vectors = min(direct.tile[1], results // machine.lanes)
+    tile = (balanced(examples * rows * right, row_limit(machine, vectors)), vectors)
+    return WinogradPlan(spec, direct, Tiling(down, right, rows, examples, channels, results, tile))
 
 
 class Winograd:
@@ -137,15 +147,20 @@ class Winograd:
 
     def unit(self, unit: Index) -> None:
         code, plan, spec = self.code, self.plan, self.plan.spec
-        i, band = divide(code, unit, plan.tiling.bands)
+        group, band = divide(code, unit, plan.tiling.bands)
+        first = code.mul(group, plan.tiling.examples)
+        count = code.least(plan.tiling.examples, code.add(spec.n, code.mul(first, -1)))
         code.b.call(
             band_function(code.b.module, code.machine, plan),
-            [code.at(self.x, code.mul(i, spec.x[0])), self.scratch, value(band)],
+            [code.at(self.x, code.mul(first, spec.x[0])), self.scratch, value(band), value(count)],
         )
-        first = code.mul(band, plan.direct.band)
-        for h in code.loop(0, code.least(plan.direct.band, code.add(spec.axes[1].places, code.mul(first, -1)))):
-            row = code.at(self.places.sums, code.mul(h, plan.tiling.right * F2.m * plan.tiling.results))
-            self.finish.row(row, spec.axes[2].places, spec.o, 0, (i, 0, code.add(first, h)))
+        top = code.mul(band, plan.direct.band)
+        row = plan.tiling.right * F2.m * plan.tiling.results
+        for i in code.loop(0, count):
+            sums = code.at(self.places.sums, code.mul(i, plan.tiling.rows * F2.m * row))
+            for h in code.loop(0, code.least(plan.direct.band, code.add(spec.axes[1].places, code.mul(top, -1)))):
+                index = (code.add(first, i), 0, code.add(top, h))
+                self.finish.row(code.at(sums, code.mul(h, row)), spec.axes[2].places, spec.o, 0, index)
 
 
 class Places:
@@ -161,59 +176,67 @@ class Places:
 
 
 def band_function(module: ir.Module, machine: Machine, plan: WinogradPlan) -> ir.Function:
-    """`void band(T* x, T* scratch, i64 band)`: a band's sums; for all convolutions that differ in what follows."""
+    """`void band(T* x, T* scratch, i64 band, i64 count)`: the sums of a band of so many examples.
+
+    All convolutions that differ in what follows share it.
+    """
     spec = replace(plan.spec, n=1, kernel=(0, 0), axes=tuple(replace(a, kernel=0) for a in plan.spec.axes))  # type: ignore[arg-type]
     name = f"winograd_band_{hashlib.sha1(repr(spec).encode()).hexdigest()[:16]}"
     function = module.globals.get(name)
     if function is not None:
         return function
     pointer = machine.number.as_pointer()
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [pointer, pointer, I64]), name)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [pointer, pointer, I64, I64]), name)
     function.linkage = "internal"
     function.attributes.add("nounwind")
     code = Code(ir.IRBuilder(function.append_basic_block()), machine)
-    x, scratch, band = function.args
+    x, scratch, band, count = function.args
     at, tiling, size = Places(code, plan, scratch), plan.tiling, F2.size
     height, width = tiling.extents
     _, h, w = spec.axes
     packed = (Packed(1, 0, 1, ()), Packed(height, h.low, 1, ()), Packed(width, w.low, 1, ()))
     shift = code.mul(band, -plan.direct.band) if tiling.bands > 1 else 0
-    pack_image(code, spec.axes, packed, (0, shift), (spec.c, spec.x[1], tiling.channels), x, at.image)
-    row = width * tiling.channels
-    transform = transform_function(
+    row, out = width * tiling.channels, F2.m * tiling.right * tiling.results
+    forth = transform_function(
         module, machine, "b", F2.b, Walk(row, tiling.channels, F2.m * tiling.channels),
         Walk(size * plan.inputs, plan.inputs, tiling.channels), tiling.right, tiling.channels // machine.lanes,
     )  # fmt: skip
-    for r in code.loop(0, tiling.rows):
-        source = code.at(at.image, code.mul(r, F2.m * row))
-        code.b.call(transform, [source, code.at(at.inputs, code.mul(r, tiling.right * tiling.channels))])
-    for n in code.loop(0, size**2):
-        multiply(
-            code,
-            (tiling.tiles, tiling.tiles, tiling.results // machine.lanes),
-            (code.at(at.inputs, code.mul(n, plan.inputs)), tiling.channels),
-            code.at(at.kernels, code.mul(n, plan.kernels)),
-            (code.at(at.outputs, code.mul(n, plan.outputs)), tiling.results),
-            ((spec.c, 1, tiling.results),),
-            tiling.tile,
-        )
-    out = F2.m * tiling.right * tiling.results
-    transform = transform_function(
+    back = transform_function(
         module, machine, "a", F2.a, Walk(size * plan.outputs, plan.outputs, tiling.results),
         Walk(out, tiling.results, F2.m * tiling.results), tiling.right, tiling.results // machine.lanes,
     )  # fmt: skip
-    fine: list[ir.Value] = [ir.IntType(1)(1)]
-    for r, state in code.fold(0, tiling.rows, fine):
-        source = code.at(at.outputs, code.mul(r, tiling.right * tiling.results))
-        finite = code.b.call(transform, [source, code.at(at.sums, code.mul(r, F2.m * out))])
-        state[0] = code.b.and_(state[0], finite)
-    with code.b.if_then(code.b.not_(fine[0]), likely=False):
-        direct = Forward(code, plan.direct, x, x, scratch, None)
-        direct.pack_image(x, band)
-        phases = [a.phases[0] for a in plan.direct.axes]
-        for r in code.loop(0, plan.direct.band):
-            sums = code.at(at.sums, code.mul(r, out))
-            direct.row((phases[0], phases[1], phases[2]), (0, r), scratch, sums)
+    examples: Index = count if tiling.examples > 1 else 1
+    for i in code.loop(0, examples):
+        here = code.at(x, code.mul(i, spec.x[0]))
+        pack_image(code, spec.axes, packed, (0, shift), (spec.c, spec.x[1], tiling.channels), here, at.image)
+        for r in code.loop(0, tiling.rows):
+            there = code.mul(code.add(code.mul(i, tiling.rows), r), tiling.right * tiling.channels)
+            code.b.call(forth, [code.at(at.image, code.mul(r, F2.m * row)), code.at(at.inputs, there)])
+    panel = min(tiling.tile[1] * machine.lanes, tiling.results)
+    for n in code.loop(0, size**2):
+        multiply(
+            code,
+            (tiling.tiles, tiling.results // machine.lanes),
+            (code.at(at.inputs, code.mul(n, plan.inputs)), tiling.channels),
+            Panels(code.at(at.kernels, code.mul(n, plan.kernels)), spec.c * panel, lambda width: ((spec.c, 1, width),)),
+            (code.at(at.outputs, code.mul(n, plan.outputs)), tiling.results),
+            tiling.tile,
+        )
+    for i in code.loop(0, examples):
+        fine: list[ir.Value] = [ir.IntType(1)(1)]
+        first = code.mul(i, tiling.rows)
+        for r, state in code.fold(0, tiling.rows, fine):
+            at_tile = code.add(first, r)
+            source = code.at(at.outputs, code.mul(at_tile, tiling.right * tiling.results))
+            finite = code.b.call(back, [source, code.at(at.sums, code.mul(at_tile, F2.m * out))])
+            state[0] = code.b.and_(state[0], finite)
+        with code.b.if_then(code.b.not_(fine[0]), likely=False):
+            direct = Forward(code, plan.direct, x, x, scratch, None)
+            direct.pack_image(code.at(x, code.mul(i, spec.x[0])), band)
+            phases = [a.phases[0] for a in plan.direct.axes]
+            for r in code.loop(0, plan.direct.band):
+                place = code.add(code.mul(first, F2.m), r)
+                direct.row((phases[0], phases[1]), (0, r), scratch, code.at(at.sums, code.mul(place, out)))
     code.b.ret_void()
     return function
 
@@ -260,8 +283,8 @@ def winograd_weights_plan(spec: ConvSpec, target: Target) -> WinogradWeightsPlan
     """None where the direct way is as good."""
     machine = Machine(spec.dtype, target)
     d, h, w = spec.axes
-    direct = weights_plan(spec, target)
-    if spec.groups > 1 or d != replace(Axis(), x=d.x, kernel=d.kernel) or direct.parts > 1:
+    direct = weights_plan(spec, target, whole=True)
+    if spec.groups > 1 or d != replace(Axis(), x=d.x, kernel=d.kernel):
         return None
     if not (fits(h, h.places) and fits(w, w.places)) or min(spec.n, spec.o) < FEWEST or min(h.taps, w.taps) < 4:
         return None
@@ -273,7 +296,7 @@ def winograd_weights_plan(spec: ConvSpec, target: Target) -> WinogradWeightsPlan
     rows = max(1, min(down, machine.block // each))
     rows = -(-down // -(-down // rows))
     tile = choose_tile(spec.n, spec.o, rows * right, 0, machine)
-    return WinogradWeightsPlan(spec, direct, Tiling(down, right, rows, channels, results, tile))
+    return WinogradWeightsPlan(spec, direct, Tiling(down, right, rows, 1, channels, results, tile))
 
 
 class WinogradWeights:
@@ -337,14 +360,15 @@ class WinogradWeights:
             code.b.call(b, [source, code.at(self.inputs, code.mul(there, tiling.channels))])
             source = code.at(self.picture, code.mul(r, F2.m * out))
             code.b.call(a, [source, code.at(self.kernels, code.mul(there, tiling.results))])
+        nest = ((tiling.tiles, tiling.channels, tiling.results),)
+        panel = min(tiling.tile[1] * machine.lanes, tiling.results)
         for n in code.loop(0, size**2):
             multiply(
                 code,
-                (spec.n, spec.n, tiling.results // machine.lanes),
+                (spec.n, tiling.results // machine.lanes),
                 (code.at(self.inputs, code.mul(n, plan.inputs)), 1),
-                code.at(self.kernels, code.mul(n, plan.kernels)),
+                Panels(code.at(self.kernels, code.mul(n, plan.kernels)), panel, lambda _: nest),
                 (code.at(self.products, code.mul(n, plan.products)), tiling.results),
-                ((tiling.tiles, tiling.channels, tiling.results),),
                 tiling.tile,
                 resume=True,
             )
