@@ -85,8 +85,10 @@ def test_the_step_is_compiled_once() -> None:
     settings: dict[str, Any] = {"batch_size": 10, "shuffle": 3, "clip_norm": 1.0, "average": optim.EMA(model, 0.9)}
     history = train.fit(model, optim.SGD(model, lr=0.1, momentum=0.9), counting, (X, Y), 3, **settings)
     assert traced == [(10, 4)]
+    train.fit(model, optim.SGD(model, lr=0.1, momentum=0.9), counting, (X, Y), 3, **settings)
+    assert traced == [(10, 4)], "another fit of the same model goes on with the same program"
     assert set(history[0]) == {"loss", "accuracy", "grad_norm"}
-    assert int(settings["average"].count) == 12
+    assert int(settings["average"].count) == 24
 
 
 def test_validation_metrics_and_modes() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -162,6 +163,17 @@ def fit(
     return run.history
 
 
+def compiled(
+    loss_fn: Loss, clip_norm: float | None, clip: Any, executor: str | None, *watches: Any
+) -> tuple[TrainingStep, Any]:
+    """The step of training, and its compiled form."""
+    step = TrainingStep(loss_fn, clip_norm, clip, watches)
+    return step, jit(step, executor)
+
+
+remembered = functools.lru_cache(maxsize=16)(compiled)  # another `fit` of the same model compiles nothing
+
+
 class _Loop:
     """One run's compiled steps, and what it does at each."""
 
@@ -187,8 +199,8 @@ class _Loop:
         """The step with what these callbacks watch: as an object that knows the names of its sums, and compiled."""
         if watching not in self.programs:
             watches = [self.callbacks[i].watch for i in watching]
-            made = TrainingStep(self.run.loss_fn, self.clip_norm, self.clip, watches)
-            self.programs[watching] = made, jit(made, self.executor)
+            make = compiled if watches else remembered
+            self.programs[watching] = make(self.run.loss_fn, self.clip_norm, self.clip, self.executor, *watches)
         return self.programs[watching]
 
     def means(self) -> dict[str, float]:
@@ -204,7 +216,7 @@ class _Loop:
         return min(((step // n + 1) * n for n in periods), default=NEVER)
 
     def epoch(self, shown: Progress) -> None:
-        run, totals, average, compiled = self.run, self.totals, self.average, self.step
+        run, totals, average, step = self.run, self.totals, self.average, self.step
         model, optimizer = run.model, run.optimizer
         source = run.batches
         self.replay.forget()  # what callbacks did after the last epoch is not in it
@@ -219,8 +231,8 @@ class _Loop:
                 self.special(batch)
                 due = self.next_due(run.step)
             else:
-                note(compiled, batch)
-                run.loss = compiled(model, optimizer, average, totals, batch)
+                note(step, batch)
+                run.loss = step(model, optimizer, average, totals, batch)
                 run.step += 1
                 self.done += 1
             if not math.isfinite(run.loss.data):
@@ -239,9 +251,9 @@ class _Loop:
         self.done += 1
         due = self.due(run.step)
         watching = tuple(i for i in due if self.callbacks[i].watch is not None)
-        _, compiled = self.program(watching)
-        self.replay.note(compiled, batch)
-        out = self.call(compiled, batch)
+        _, step = self.program(watching)
+        self.replay.note(step, batch)
+        out = self.call(step, batch)
         run.loss, seen = out if watching else (out, [])
         by_callback = dict(zip(watching, seen, strict=True))
         if math.isfinite(run.loss.data):
