@@ -50,3 +50,10 @@ def test_digits_by_a_net_of_two_hidden_layers(tmp_path: Path) -> None:
     assert accuracy(run("digits_mlp.py", tmp_path)) >= 97.5
     assert "loss on the test images" in picture(tmp_path / "digits_mlp.svg")
     assert "read as" in picture(tmp_path / "digits_mlp_read.svg")
+
+
+def test_digits_by_a_residual_net(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    assert accuracy(run("digits_resnet.py", tmp_path)) >= 98.5
+    assert "residual" in picture(tmp_path / "digits_resnet.svg")
+    assert "read as" in picture(tmp_path / "digits_resnet_read.svg")
