@@ -9,12 +9,13 @@ from wengert.errors import ArgumentError, DTypeError, ShapeError
 from wengert.ir.array import Array
 from wengert.nn.functional.inputs import as_floating, as_input
 from wengert.nn.functional.reducing import check_labels, check_reduction, reduce_terms, same_shape
-from wengert.ops import logsumexp as ls
 from wengert.ops import transcendental as t
 from wengert.ops.arithmetic import maximum
 from wengert.ops.compare import select
 from wengert.ops.index import iota
+from wengert.ops.logsumexp import log_softmax, peak_p
 from wengert.ops.promote import as_array, convert
+from wengert.ops.reduce import sum_p
 from wengert.ops.shape import reshape
 from wengert.source import at_user_line
 
@@ -56,8 +57,8 @@ def cross_entropy(
     if target.dtype.kind == "f":
         return _against_probabilities(x, target, axis, _class_weight(weight, x, axis, what), reduction, label_smoothing)
     check_labels(target, x.shape[axis], what, ignore_index)
-    total = ls.logsumexp(x, axis=axis, keepdims=True)
-    return _against_labels(x, total, target, axis, weight, ignore_index, reduction, label_smoothing, what)
+    shifted, total = _normalizer(x, axis)
+    return _against_labels(shifted, total, target, axis, weight, ignore_index, reduction, label_smoothing, what)
 
 
 def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Array:
@@ -95,6 +96,13 @@ def _logits(input: Any, target: Any, what: str) -> tuple[Array, Array, int]:
     return x, target, axis
 
 
+def _normalizer(x: Array, axis: int) -> tuple[Array, Array]:
+    """`x` less its largest along an axis, and `log Σ exp` of that: two parts whose derivatives share one pass."""
+    peak = peak_p.bind(x, axes=(axis,))
+    shifted = x - reshape(peak, (*x.shape[:axis], 1, *x.shape[axis + 1 :]))
+    return shifted, t.log(sum_p.bind(t.exp(shifted), axes=(axis,)))
+
+
 def _class_weight(weight: Any, x: Array, axis: int, what: str) -> Array | None:
     if weight is None:
         return None
@@ -120,7 +128,6 @@ def _against_labels(
     counted = target != ignore
     terms = -select(chosen, x, 0).sum(axis=axis)
     if total is not None:
-        total = reshape(total, target.shape)
         terms = total + terms
     share = convert(counted, x.dtype)
     if wide is not None:
@@ -144,7 +151,7 @@ def _against_probabilities(
 ) -> Array:
     if smooth:
         target = (1 - smooth) * target + smooth / x.shape[axis]
-    terms = ls.log_softmax(x, axis=axis) * target
+    terms = log_softmax(x, axis=axis) * target
     terms = -(terms if weight is None else terms * weight).sum(axis=axis)
     return reduce_terms(terms, reduction, "cross_entropy")
 
