@@ -148,8 +148,8 @@ class Forward:
         for i in code.loop(0, axes[0].taps):
             for j in code.loop(0, axes[1].taps):
                 for k in code.loop(0, axes[2].taps):
-                    here: Index = 0
-                    there: Index = 0
+                    here = 0
+                    there = 0
                     for t, axis, step in zip((i, j, k), axes, self.tap_steps, strict=True):
                         here, there = code.add(here, code.mul(t, axis.kernel)), code.add(there, code.mul(t, step))
                     code.b.call(gather, [code.at(source, here), code.at(target, there)])

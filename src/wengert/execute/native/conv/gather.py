@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from wengert.execute.native.product.code import Code, Machine, Piece
-from wengert.execute.native.product.pack import transposed
+from wengert.execute.native.product.code import I64, Code, Machine, Piece
+from wengert.execute.native.product.pack import transposed, turn_function
 
 
 def gather_function(
@@ -38,6 +38,10 @@ def gather_function(
             for c, columns in spans(code, channels, lanes):
                 here = code.at(code.at(x, i), code.mul(c, across))
                 there = code.at(code.at(y, c), code.mul(i, step))
+                if columns == lanes:
+                    turn = turn_function(module, machine, columns, valid)
+                    code.b.call(turn, [here, I64(across), there, I64(step)])
+                    continue
                 vectors = [code.load_some(code.at(here, k * across), valid) for k in range(columns)]
                 vectors += [machine.zero(lanes)] * (lanes - columns)
                 for k, v in enumerate(transposed(code, vectors)[:valid]):

@@ -7,6 +7,7 @@ make cheap. What is not finite is computed anew, directly, because the sum of an
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -213,7 +214,9 @@ def band_function(module: ir.Module, machine: Machine, plan: WinogradPlan) -> ir
             there = code.mul(code.add(code.mul(i, tiling.rows), r), tiling.right * tiling.channels)
             code.b.call(forth, [code.at(at.image, code.mul(r, F2.m * row)), code.at(at.inputs, there)])
     panel = min(tiling.tile[1] * machine.lanes, tiling.results)
+    ahead = Ahead(code, spec.axes, (spec.c, spec.x[1]), tiling, x, spec.x[0] * tiling.examples, band)
     for n in code.loop(0, size**2):
+        ahead.fetch(n)
         multiply(
             code,
             (tiling.tiles, tiling.results // machine.lanes),
@@ -239,6 +242,56 @@ def band_function(module: ir.Module, machine: Machine, plan: WinogradPlan) -> ir
                 direct.row((phases[0], phases[1]), (0, r), scratch, code.at(at.sums, code.mul(place, out)))
     code.b.ret_void()
     return function
+
+
+class Ahead:
+    """Asks for what the next band reads, while the products of this one are computed."""
+
+    def __init__(
+        self,
+        code: Code,
+        axes: Sequence[Axis],
+        channels: tuple[int, int],
+        tiling: Tiling,
+        x: ir.Value,
+        step: int,
+        band: ir.Value | int,
+    ):
+        self.code, self.tiling, self.channels = code, tiling, channels
+        _, self.h, self.w = axes
+        b = code.b
+        if tiling.bands == 1:
+            self.start, self.row = code.at(x, step), value(0)
+        else:
+            following = code.add(band, 1)
+            last = b.icmp_signed("==", value(following), I64(tiling.bands))
+            self.start = code.at(x, b.select(last, I64(step), I64(0)))
+            self.row = b.select(last, I64(0), value(code.mul(following, tiling.rows * F2.m)))
+
+    def fetch(self, n: Index) -> None:
+        """The n-th part of it."""
+        code, (count, across) = self.code, self.channels
+        if self.w.x != 1:
+            return
+        each = -(-count // F2.size**2)
+        line = 64 // code.machine.itemsize
+        first = code.mul(n, each)
+        start = code.at(self.start, code.mul(self.row, self.h.x))
+        for c in code.loop(first, code.least(code.add(first, each), count)):
+            for r in code.loop(0, self.tiling.rows * F2.m):
+                place = code.at(start, code.add(code.mul(c, across), code.mul(r, self.h.x)))
+                for w in range(0, self.w.size, line):
+                    prefetch(code, code.at(place, w))
+
+
+def prefetch(code: Code, pointer: ir.Value) -> None:
+    """Into the second-level cache; an address where nothing is does no harm."""
+    b, name = code.b, "llvm.prefetch.p0"
+    i32 = ir.IntType(32)
+    function = b.module.globals.get(name)
+    if function is None:
+        function = ir.Function(b.module, ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32]), name)
+    b.call(function, [pointer, i32(0), i32(2), i32(1)])
 
 
 @dataclass(frozen=True)
@@ -293,7 +346,7 @@ def winograd_weights_plan(spec: ConvSpec, target: Target) -> WinogradWeightsPlan
         return None
     down, right = -(-h.taps // F2.m), -(-w.taps // F2.m)
     each = F2.size**2 * right * (channels + results) * spec.itemsize
-    rows = max(1, min(down, machine.block // each))
+    rows = max(1, min(down, machine.block // 2 // each))
     rows = -(-down // -(-down // rows))
     tile = choose_tile(spec.n, spec.o, rows * right, 0, machine)
     return WinogradWeightsPlan(spec, direct, Tiling(down, right, rows, 1, channels, results, tile))
@@ -362,7 +415,14 @@ class WinogradWeights:
             code.b.call(a, [source, code.at(self.kernels, code.mul(there, tiling.results))])
         nest = ((tiling.tiles, tiling.channels, tiling.results),)
         panel = min(tiling.tile[1] * machine.lanes, tiling.results)
+        step = spec.x[1], spec.kernel[1]
+        ahead = [
+            Ahead(code, spec.axes, (spec.n, spec.x[0]), tiling, x, step[0], band),
+            Ahead(code, axes, (spec.o, spec.kernel[0]), tiling, kernel, step[1], band),
+        ]
         for n in code.loop(0, size**2):
+            for a in ahead:
+                a.fetch(n)
             multiply(
                 code,
                 (spec.n, tiling.results // machine.lanes),
