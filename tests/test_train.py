@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import wengert as wg
-from wengert import data, optim, train
+from wengert import data, optim, train, tree
 from wengert.errors import ArgumentError, NonFiniteError
 from wengert.module import Module
 from wengert.train.progress import Progress, bar, clock
+from wengert.train.replay import contents, put_back
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(40, 4)).astype(np.float32)
@@ -245,6 +246,58 @@ def test_a_gradient_that_is_not_finite_is_found_one_step_later() -> None:
     with pytest.raises(NonFiniteError, match=r"(?s)at step 2.*the derivative of sqrt, going backward, made 1 infinity"):
         train.fit(model, optim.SGD(model), loss, (np.ones((8, 1), np.float32),), 1, batch_size=2)
     assert float(model.w) == 0
+
+
+def test_what_is_put_back_was_not_written_over() -> None:
+    """A compiled step writes over arrays that nobody else holds; those of the optimizer stand in dicts."""
+    model = Net()
+    optimizer = optim.AdamW(model, lr=0.1)
+    step = wg.jit(train.TrainingStep(loss_fn), executor="native")
+    totals = train.step.Totals()
+    for _ in range(4):
+        step(model, optimizer, None, totals, (X, Y))
+    before = [np.array(a) for a in tree.leaves((model, optimizer))]
+    kept = contents(model, optimizer)
+    for _ in range(3):
+        step(model, optimizer, None, totals, (X, Y))
+    put_back(kept)
+    for a, b in zip(before, tree.leaves((model, optimizer)), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("executor", ["native", "numpy"])
+def test_the_step_to_blame_is_found_after_many_steps(executor: str) -> None:
+    """Steps since the last moment of remembering are repeated, and lead to the same place."""
+
+    class Bound(Net):
+        def __call__(self, x: Any) -> Any:
+            return wg.log(wg.mean(wg.abs(self.w)) - 0.5) + super().__call__(x)
+
+    states = []
+
+    class Look(train.Callback):
+        every = 37
+
+        def on_step(self, run: Any, seen: Any) -> None:
+            states.append(run.step)
+
+    def loss(model: Any, x: Any, y: Any) -> Any:
+        return wg.mean(model(x))
+
+    model = Bound()
+    with pytest.raises(NonFiniteError, match=r"(?s)became (nan|-inf) at step \d+.*log made \d+ (NaN|infinit)") as error:
+        train.fit(
+            model, optim.Adam(model, lr=2e-3), loss, (X, Y), 500, batch_size=20, callbacks=[Look()], executor=executor
+        )
+    step = int(re.search(r"at step (\d+)", str(error.value))[1])  # type: ignore[index]
+    assert step > 80 and len(states) >= 2
+    other = Bound()
+    optimizer = optim.Adam(other, lr=2e-3)
+    one = wg.jit(train.TrainingStep(loss), executor=executor)
+    totals, batches = train.step.Totals(), [(X[:20], Y[:20]), (X[20:], Y[20:])]
+    for k in range(step - 1):
+        one(other, optimizer, None, totals, batches[k % 2])
+    np.testing.assert_array_equal(model.w, other.w, "the model is as it was before that step")
 
 
 # The progress bar

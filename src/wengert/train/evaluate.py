@@ -19,6 +19,7 @@ from wengert.execute.jit import jit
 from wengert.ir.array import Array
 from wengert.ir.types import float32
 from wengert.source import at_user_line
+from wengert.train.replay import contents, put_back
 from wengert.train.step import EvaluationStep, Loss, Totals
 
 
@@ -108,16 +109,13 @@ def predict(model: Any, inputs: Any, batch_size: int = 256, executor: str | None
 @contextmanager
 def in_use(model: Any) -> Iterator[None]:
     """The model in its mode of use (`model.eval()`), and as it was afterwards: modes and buffers too."""
-    opened = tree.Opened(((model,), {}))
-    before = [(x, vars(x).copy()) for x in opened.objects]
+    before = contents(model)
     if hasattr(model, "eval"):
         model.eval()
     try:
         yield
     finally:
-        for x, attributes in before:
-            vars(x).clear()
-            vars(x).update(attributes)
+        put_back(before)
 
 
 def accuracy(model: Any, x: Any, y: Any) -> Array:

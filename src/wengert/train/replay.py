@@ -6,7 +6,7 @@ these moments, the steps since are repeated with the batches that they had, whic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from wengert import tree
@@ -20,16 +20,23 @@ Kept = list[tuple[Any, dict[str, Any]]]
 
 
 def contents(*modules: Any) -> Kept:
-    """What all objects in some modules hold now; arrays never change, so this copies no numbers."""
-    return remember(objects_in(*modules))
+    """What all objects in some modules hold now.
+
+    This copies no numbers, but all containers: an array that only a container of the module holds may be written over.
+    """
+    return [(x, {n: copied(v) for n, v in vars(x).items()}) for x in tree.Opened(((*modules,), {})).objects]
 
 
-def objects_in(*modules: Any) -> list[Any]:
-    return tree.Opened(((*modules,), {})).objects
-
-
-def remember(objects: Sequence[Any]) -> Kept:
-    return [(x, vars(x).copy()) for x in objects]
+def copied(x: Any) -> Any:
+    """Lists, tuples and dicts anew, with the same arrays, modules and settings in them."""
+    if type(x) in (list, tuple):
+        return type(x)([copied(v) for v in x])
+    if isinstance(x, dict):
+        new = x.copy()
+        for k, v in x.items():
+            new[k] = copied(v)
+        return new
+    return x
 
 
 def put_back(kept: Kept) -> None:
