@@ -105,6 +105,16 @@ def test_every_use_of_what_was_given_up_is_refused() -> None:
                     use(x)
 
 
+def test_arrays_of_any_layout() -> None:
+    f = wg.jit(lambda x: x * 2, executor="native", donate_argnums=0)
+    a = rng.normal(size=(4, 3))
+    for _ in range(4):
+        for x in (a.T, np.asfortranarray(a.T), a.T[::-1], np.array(a.T)):
+            old = np.array(x)
+            np.testing.assert_array_equal(np.asarray(f(wg.asarray(x))), old * 2)
+            np.testing.assert_array_equal(x, old)
+
+
 def test_one_array_given_twice() -> None:
     f = wg.jit(lambda a, b, c: (a + b * c, b - a), executor="native", donate_argnums=(0, 1))
     for _ in range(4):

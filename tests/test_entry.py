@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -163,6 +164,22 @@ def test_under_transformations_and_while_somebody_looks_on() -> None:
     with pytest.raises(wg.errors.NonFiniteError), wg.debug_nonfinite():
         f(-x)
     assert np.isnan(f(-x))
+
+
+def test_arrays_of_any_layout_are_copied() -> None:
+    f = wg.jit(lambda x, y: x * 2 + y, executor="native")
+    wide = rng.normal(size=(8, 600, 4))
+    x, y = wide[0], wide[1]
+    warm(f, x, y)
+    before = slow_calls(f)
+    odd = np.frombuffer(b"\0" + x.tobytes(), np.uint8)[1:].view(np.float64).reshape(600, 4)
+    columns = np.asfortranarray(x)
+    for a in (columns, wide[:, :, 0].T[:, ::2], odd, x[::-1], np.broadcast_to(x[0], x.shape), wg.asarray(columns)):
+        count = sys.getrefcount(a)
+        np.testing.assert_array_equal(np.asarray(f(a, y)), np.asarray(a) * 2 + y)
+        np.testing.assert_array_equal(np.asarray(f(a, a)), np.asarray(a) * 2 + np.asarray(a))
+        assert sys.getrefcount(a) == count
+    assert slow_calls(f) == before
 
 
 def test_alternating_shapes_and_many_of_them() -> None:

@@ -311,3 +311,29 @@ def test_settings_replaced_by_equal_ones_are_learnt() -> None:
     for turn in range(3):
         m.act = (m.act[0], "a" * (turn + 1))
         same(f(m), wg.asarray(B * 2))
+
+
+def test_memory_that_grows_while_a_loop_runs() -> None:
+    """Each call under way has its own, and gives it back."""
+
+    def f(x: Any) -> Any:
+        return wg.grad(lambda x: wg.while_loop(lambda c: c < 1e5, lambda c: c * 1.01 + 1.0, x))(x)
+
+    g = wg.jit(f, executor="native")
+    wanted = [float(f(np.float64(k))) for k in range(4)]
+    warm(g, 0.0)
+    wrong: list[int] = []
+
+    def work(k: int, g: Any = g) -> None:
+        wrong.extend(k for _ in range(200) if abs(float(g(float(k))) - wanted[k]) > 1e-9 * wanted[k])
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong and slow_calls(g) == 2
+    entry = weakref.ref(g._entries[0])
+    del g, work, threads, t
+    gc.collect()
+    assert entry() is None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import weakref
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, Protocol
@@ -23,7 +24,7 @@ from wengert.execute.native import entry_layout as at
 from wengert.execute.native.entry_code import ALIGNMENT, compile_entry, entry_module
 from wengert.execute.native.entry_plan import Arguments, Results, Untranslatable
 from wengert.execute.native.entry_record import ALONE, FIELDS, REPLACED, SPEC_WORDS, SPENT
-from wengert.execute.native.program import Compiled
+from wengert.execute.native.program import Compiled, free_stores
 from wengert.ir.array import Array, WeakArray
 from wengert.ir.graph import Graph
 from wengert.ir.primitive import watchers
@@ -37,7 +38,7 @@ _FLOPS, _BYTES = 5e10, 2e10  # a second, roughly
 class Entry:
     """How to call one program: the record that the machine code reads, and what must live as long."""
 
-    __slots__ = ("kept", "record")
+    __slots__ = ("__weakref__", "kept", "record")
 
     def __init__(self, record: np.ndarray, kept: list[Any]):
         self.record = record
@@ -88,14 +89,17 @@ def make_entry(cls: Any, call: Call, arguments_tree: tree.TreeDef, compiled: Com
     }
     for name, value in settings.items():
         record[FIELDS.index(name)] = value
-    return Entry(record, [call, compiled, arguments, build, python, finish, block])
+    entry = Entry(record, [call, compiled, arguments, build, python, finish, block])
+    work = block[start - block.ctypes.data + sizes["work"] :]
+    weakref.finalize(entry, free_stores, work, compiled.program.stores)
+    return entry
 
 
 def _sizes(call: Call, arguments: Arguments, build: Results, compiled: Compiled) -> dict[str, int]:
     """The numbers in a record, and where the parts of its block begin."""
     inputs, outputs, objects = len(call.graph.inputs), len(call.graph.outputs), arguments.objects
     sizes = {"inputs": inputs, "outputs": outputs, "num_objects": objects, "num_constants": len(compiled.constants)}
-    sizes["num_spent"] = len(call.spent)
+    sizes["num_spent"], sizes["stores"] = len(call.spent), compiled.program.stores
     done = 8 * inputs
     for part, words in (
         ("dicts", objects), ("results", outputs), ("wrapped", outputs), ("objects", objects),
@@ -109,7 +113,7 @@ def _sizes(call: Call, arguments: Arguments, build: Results, compiled: Compiled)
     sizes["mask"] = marks - 1
     for part, words in (
         ("table", inputs + outputs + len(compiled.constants)), ("scalars", 4 * inputs), ("values", arguments.values),
-        ("frames", arguments.deepest), ("leaves", inputs), ("marks", marks),
+        ("frames", arguments.deepest), ("leaves", inputs), ("uneven", 1), ("marks", marks),
     ):  # fmt: skip
         sizes[part], done = done, done + 8 * words
     sizes["work"] = done + -done % ALIGNMENT

@@ -17,9 +17,10 @@ from llvmlite import ir
 from wengert.execute.native import entry_layout as at
 from wengert.execute.native.entry_match import emit_match
 from wengert.execute.native.entry_record import FIELDS, field
-from wengert.execute.native.entry_result import emit_allocate, emit_build, emit_spend, emit_taken, emit_wrap
+from wengert.execute.native.entry_result import emit_allocate, emit_build, emit_even, emit_spend, emit_taken, emit_wrap
 from wengert.execute.native.entry_words import OBJECTS, SERVICES, WORD, Words
 from wengert.execute.native.target import host_target
+from wengert.execute.native.views import STATE_BYTES
 
 MISMATCH = 1  # returned in place of an object: nothing was done
 ALIGNMENT = 64
@@ -33,6 +34,8 @@ def _emit_perform(module: ir.Module, parts: dict[str, ir.Function]) -> ir.Functi
     run, outputs = field(w, record, "run"), field(w, record, "outputs")
     with w.b.if_else(w.differ(run, 0)) as (machine, python):
         with machine:
+            with w.b.if_then(w.differ(w.load(w.b.add(block, field(w, record, "uneven"))), 0)):
+                w.leave_if(w.is_(w.b.call(parts["even"], [record, block]), 0), failed)
             w.leave_if(w.is_(w.b.call(parts["allocate"], [record, block]), 0), failed)
             where = [w.b.add(block, field(w, record, part)) for part in ("table", "work")]
             with w.b.if_else(w.differ(field(w, record, "release"), 0)) as (apart, quick):
@@ -76,6 +79,9 @@ def _emit_attempt(module: ir.Module, parts: dict[str, ir.Function]) -> ir.Functi
             w.leave_if(w.is_(raw, 0), refused)
             block.set(w.b.and_(w.b.add(raw, WORD(2 * ALIGNMENT - 1)), WORD(-ALIGNMENT)))
             w.store(block.get(), raw, -8)
+            states = w.b.mul(field(w, record, "stores"), WORD(STATE_BYTES // 8))
+            w.clear(w.b.add(block.get(), field(w, record, "work")), states)
+    w.store(w.b.add(block.get(), field(w, record, "uneven")), 0)
     here, references, mask = block.get(), field(w, record, "references"), field(w, record, "mask")
     w.clear(here, references)
     with w.b.if_then(w.differ(mask, 0)):
@@ -97,6 +103,9 @@ def _emit_attempt(module: ir.Module, parts: dict[str, ir.Function]) -> ir.Functi
         with own:
             w.store(record, here, 8 * FIELDS.index("block"))
         with extra:
+            with w.counted(field(w, record, "stores"), i) as k:  # memory that grew, see `store`
+                state = w.b.add(field(w, record, "work"), w.b.mul(k, WORD(STATE_BYTES)))
+                w.call("PyMem_RawFree", w.load(w.b.add(here, state)))
             w.call("PyMem_RawFree", raw)
     w.b.ret(result.get())
     return w.function
@@ -144,6 +153,7 @@ def entry_module(slots: dict[str, int]) -> ir.Module:
     services.initializer = ir.Constant(services.value_type, None)
     parts = {
         "match": emit_match(module, slots["data"]),
+        "even": emit_even(module),
         "allocate": emit_allocate(module, emit_taken(module, slots)),
         "spend": emit_spend(module, slots["data"]),
         "wrap": emit_wrap(module, slots["data"]),

@@ -29,7 +29,7 @@ NUMBER = HEADER  # the value of a float, a complex number, and of NumPy's number
 NDARRAY = {name: HEADER + at for name, at in (("data", 0), ("ndim", 8), ("shape", 16), ("dtype", 40), ("flags", 48))}
 PLAIN = 0x0001 | 0x0100  # the flags of an array that is C-contiguous and aligned
 OWN = 0x0004 | 0x0400  # of one that owns its memory and may be written
-_NEW_FROM_DESCR = 94  # its place in NumPy's table of functions
+_NEW_FROM_DESCR, _NEW_COPY = 94, 85  # places in NumPy's table of functions
 
 # functions by name, and how many words each takes
 FUNCTIONS = {
@@ -58,7 +58,7 @@ def addresses() -> dict[str, int]:
     try:
         _look()
         found = {n: ctypes.cast(getattr(ctypes.pythonapi, n), ctypes.c_void_p).value or 0 for n in FUNCTIONS}
-        return {**found, "NewFromDescr": _new_from_descr()}
+        return {**found, "NewFromDescr": _new_from_descr(), "NewCopy": _new_copy()}
     except (AssertionError, AttributeError) as error:
         raise UnsupportedError(f"calls go through Python here: {error}") from error
 
@@ -91,11 +91,24 @@ def _look() -> None:
     assert word(id(again)) == count + 1, "other counts of references"
 
 
-def _new_from_descr() -> int:
+def _numpy_function(number: int) -> int:
     capsule = ctypes.pythonapi.PyCapsule_GetPointer
     capsule.restype, capsule.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    table = capsule(_multiarray_umath._ARRAY_API, None)
-    address = word(table + 8 * _NEW_FROM_DESCR)
+    return word(capsule(_multiarray_umath._ARRAY_API, None) + 8 * number)
+
+
+def _new_copy() -> int:
+    """`NewCopy(array, 0)`: a copy in row-major order."""
+    address = _numpy_function(_NEW_COPY)
+    a = np.arange(6.0).reshape(2, 3).T
+    b = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object, ctypes.c_int)(address)(a, 0)
+    assert b.base is None and b.flags.c_contiguous and b.tolist() == a.tolist(), "another way to copy arrays"
+    return address
+
+
+def _new_from_descr() -> int:
+    """`NewFromDescr(class, dtype, ndim, shape, strides, data, flags, object)`: an array, here of new memory."""
+    address = _numpy_function(_NEW_FROM_DESCR)
     kinds: tuple[Any, ...] = (
         ctypes.py_object,
         ctypes.py_object,

@@ -138,14 +138,16 @@ class Matching:
         self.advance(w.b.add(ndim, WORD(LEAF_WORDS)))
 
     def _array(self, data: ir.Value, dtype: ir.Value, ndim: ir.Value) -> None:
-        """An ndarray of this type and shape, in the order and alignment that the machine code expects."""
+        """An ndarray of this type and shape; it is noted if it isn't laid out as the machine code expects."""
         w = self.words
         self.need(w.is_(w.load(data, at.NDARRAY["dtype"]), dtype))
         self.need(w.is_(w.load32(data, at.NDARRAY["ndim"]), ndim))
-        self.need(w.is_(w.b.and_(w.load32(data, at.NDARRAY["flags"]), WORD(at.PLAIN)), at.PLAIN))
         shape, wanted = w.load(data, at.NDARRAY["shape"]), w.address(self.code.get(), 8 * LEAF_WORDS)
         with w.counted(ndim, self.counter) as i:
             self.need(w.is_(w.load(w.element(shape, i)), w.load(w.element(wanted, i))))
+        flags = w.b.and_(w.load32(data, at.NDARRAY["flags"]), WORD(at.PLAIN))
+        with w.b.if_then(w.differ(flags, at.PLAIN)):
+            w.store(self.part("uneven"), 1)
 
     def _number(
         self, data: ir.Value, is_scalar: ir.Value, is_python: ir.Value, number: ir.Value, which: ir.Value

@@ -20,7 +20,7 @@ FIELDS = (
     "spent", "num_spent", "gone",  # inputs given up by the caller, and what then stands in their place
     "inputs", "outputs", "num_constants", "num_objects", "references",  # how many
     "objects", "dicts", "results", "wrapped", "givers", "stack",  # references in the block
-    "table", "scalars", "values", "frames", "leaves", "marks", "mask", "work",  # the block's other parts
+    "table", "scalars", "values", "frames", "leaves", "uneven", "marks", "mask", "work", "stores",  # other parts
 )  # fmt: skip
 
 

@@ -44,6 +44,26 @@ def emit_taken(module: ir.Module, slots: dict[str, int]) -> ir.Function:
     return w.function
 
 
+def emit_even(module: ir.Module) -> ir.Function:
+    """`even(record, block) -> 1, or 0 with an exception`: copies, in order, of inputs that lie in memory otherwise."""
+    w = Words(module, "even", 2)
+    record, block = w.args
+    failed, i = w.returns(0), w.variable()
+    table = w.b.add(block, field(w, record, "table"))
+    with w.counted(field(w, record, "inputs"), i) as k:
+        old = w.load(w.element(block, k))
+        with w.b.if_then(w.is_(w.load(old, at.TYPE), w.known("ndarray"))):
+            flags = w.b.and_(w.load32(old, at.NDARRAY["flags"]), WORD(at.PLAIN))
+            with w.b.if_then(w.differ(flags, at.PLAIN)):
+                new = w.call("NewCopy", old, 0)
+                w.leave_if(w.is_(new, 0), failed)
+                w.store(w.element(block, k), new)
+                w.store(w.element(table, k), new)
+                w.call("Py_DecRef", old)
+    w.b.ret(WORD(1))
+    return w.function
+
+
 def emit_allocate(module: ir.Module, taken: ir.Function) -> ir.Function:
     """`allocate(record, block) -> 1, or 0 with an exception`: ndarrays for the results, also in the table.
 

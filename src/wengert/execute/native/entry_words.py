@@ -13,7 +13,12 @@ from wengert.execute.native.entry_layout import FUNCTIONS, NARROW
 I1, I8, I32, WORD = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
 BYTES = I8.as_pointer()
 OBJECTS = ("ndarray", "dict", "True", "watchers", "general")
-SERVICES = ("NewFromDescr", *FUNCTIONS, *OBJECTS)  # the order of addresses in the table that the code is given
+SERVICES = (
+    "NewFromDescr",
+    "NewCopy",
+    *FUNCTIONS,
+    *OBJECTS,
+)  # the order of addresses in the table that the code is given
 
 
 class Variable:

@@ -60,7 +60,7 @@ class Compiled:
         self.inputs = [(v.shape, v.dtype) for v in graph.inputs]
         self.lock = threading.Lock()
         self.work = _aligned_bytes(self.workspace_bytes)
-        weakref.finalize(self, _free_stores, self.work, self.program.stores)
+        weakref.finalize(self, free_stores, self.work, self.program.stores)
         self.module = ir.Module("wengert")
         self.functions: dict[Any, ir.Function] = {}
         self.segments = self._segments(target)
@@ -267,7 +267,8 @@ def _target(view: View, windows: Windows) -> Any:
     return windows.number(view), view.shape, view.strides, view.buffer.dtype.num
 
 
-def _free_stores(work: np.ndarray, stores: int) -> None:
+def free_stores(work: np.ndarray, stores: int) -> None:
+    """Give back what the stores in a workspace have grown to."""
     for address in work[: STATE_BYTES * stores].view(np.int64)[::3]:
         ctypes.pythonapi.PyMem_RawFree(ctypes.c_void_p(int(address)))
 
