@@ -7,7 +7,7 @@ from typing import Any
 
 from wengert.execute import native
 from wengert.execute.native.plan import inner_statements
-from wengert.execute.native.statements import Branch, Evaluate, Loop
+from wengert.execute.native.statements import Block, Branch, Evaluate, Loop
 
 
 def made_of(jitted: Any, *args: Any) -> str:
@@ -18,7 +18,7 @@ def made_of(jitted: Any, *args: Any) -> str:
     while todo:
         s = todo.pop()
         kinds[type(s).__name__] += 1
-        if isinstance(s, (Loop, Branch)):
+        if isinstance(s, (Loop, Branch, Block)):
             todo += inner_statements(s)
         elif isinstance(s, Evaluate):
             left[s.node.primitive.name] += 1

@@ -19,7 +19,7 @@ from tests.native_programs import check
 from tests.programs import from_seed
 from wengert.execute import native
 from wengert.execute import numpy as reference
-from wengert.execute.native.statements import Branch, Evaluate, Loop, Nest, Product, Reduction
+from wengert.execute.native.statements import Block, Branch, Evaluate, Loop, Nest, Product, Reduction
 from wengert.execute.native.views import Buffer, dense
 
 ROOT = Path(__file__).parent.parent
@@ -42,7 +42,8 @@ def compare(f: Any, *args: Any, tolerance: float = 2e-6) -> list[type]:
     for got, wanted in zip(compiled(values), reference.run(graph, values), strict=True):
         assert got.shape == wanted.shape and got.dtype == wanted.dtype
         np.testing.assert_allclose(got, wanted, rtol=tolerance, atol=tolerance)
-    return [type(s) for s in compiled.program.statements]
+    statements = compiled.program.statements
+    return [type(inner) for s in statements for inner in (s.body if isinstance(s, Block) else [s])]
 
 
 CASES = {

@@ -90,6 +90,9 @@ class Body:
         args = [self.at(a, _aligned(a.shape, index)) for a in e.args]
         if e.op in ("broadcast", "copy"):
             return args[0]
+        return self.combine(e, args)
+
+    def combine(self, e: Expr, args: list[ir.Value]) -> ir.Value:
         return elementwise.emit(self.b, e.op, e.args[-1].dtype, e.dtype, e.params, args)
 
     def splat(self, x: ir.Value) -> ir.Value:
@@ -264,7 +267,6 @@ def store_roots(body: Body, roots: Sequence[Root], index: list[Any]) -> None:
 
 def emit_nest(f: Function, nest: Nest) -> None:
     f.nest(nest.shape, vector_axis(nest.shape), lambda body, index: store_roots(body, nest.roots, index))
-    f.b.ret_void()
 
 
 _START = {"sum": 0, "prod": 1}
@@ -344,4 +346,3 @@ def emit_reduction(f: Function, r: Reduction) -> None:
 
     outer_shape = tuple(d if k in kept else 1 for k, d in enumerate(shape))
     f.nest(outer_shape, along if along in kept else None, leaf)
-    f.b.ret_void()

@@ -10,7 +10,7 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 from wengert.execute.native.emit import I8, I64, memory_type
-from wengert.execute.native.statements import Branch, Kernel, Loop, Statement
+from wengert.execute.native.statements import Block, Branch, Kernel, Loop, Statement
 from wengert.execute.native.views import STATE_BYTES, Buffer, Chosen, Store, View
 
 Turns = dict[int, ir.Value]  # the number of the turn that each loop is in, by the id of its counter
@@ -24,8 +24,8 @@ MOST_KEPT = 64 << 20  # bytes: a larger store that a run hardly used is made sma
 class Flow:
     """Emits statements into `function`, whose last argument is the workspace.
 
-    `base(buffer)` is a pointer to the first byte of a buffer that is neither in the workspace nor in a store;
-    `kernel(statement, turns)` emits a nest, a reduction or a product.
+    `base(buffer)` is a pointer to the first byte of a buffer, unless it lies in a store; `kernel(statement, turns)`
+    emits a nest, a reduction, a product or a block.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Flow:
         b: ir.IRBuilder,
         function: ir.Function,
         base: Callable[[Buffer], ir.Value],
-        kernel: Callable[[Kernel, Turns], None],
+        kernel: Callable[[Kernel | Block, Turns], None],
     ):
         self.b = b
         self.function = function
@@ -102,10 +102,7 @@ class Flow:
         b, buffer = self.b, view.buffer
         size = buffer.dtype.itemsize
         offset = view.offset * size
-        if buffer.kind == "work":
-            p, offset = self.work, offset + buffer.index
-        elif buffer.kind == "store":
-            assert buffer.store is not None
+        if buffer.store is not None:
             p, offset = b.load(b.bitcast(self._state(buffer.store, 0), BYTES.as_pointer())), offset + buffer.index
         else:
             p = self.base(buffer)

@@ -10,7 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from wengert.execute.native.plan import inner_statements, windows_read, windows_written
-from wengert.execute.native.statements import Branch, Evaluate, Expr, Loop, Nest, Product, Program, Reduction, Statement
+from wengert.execute.native.statements import (
+    Block,
+    Branch,
+    Evaluate,
+    Expr,
+    Loop,
+    Nest,
+    Product,
+    Program,
+    Reduction,
+    Statement,
+)
 from wengert.execute.native.views import Buffer, View
 
 
@@ -107,10 +118,13 @@ def _views(statement: Statement) -> Iterator[View]:
     """Every window that a statement mentions."""
     direct: list[View] = []
     exprs: list[Expr] = []
-    if isinstance(statement, (Loop, Branch)):
+    if isinstance(statement, (Loop, Branch, Block)):
         for inner in inner_statements(statement):
             yield from _views(inner)
-        direct += [statement.index] if isinstance(statement, Branch) else [v for v in (statement.test_value,) if v]
+        if isinstance(statement, Branch):
+            direct.append(statement.index)
+        elif isinstance(statement, Loop) and statement.test_value is not None:
+            direct.append(statement.test_value)
     elif isinstance(statement, Evaluate):
         direct += [*statement.inputs, *statement.outputs]
     elif isinstance(statement, Reduction):

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from wengert.execute.native.statements import Branch, Evaluate, Expr, Loop, Nest, Product, Program, Reduction, Statement
+from wengert.execute.native.statements import (
+    Block,
+    Branch,
+    Evaluate,
+    Expr,
+    Loop,
+    Nest,
+    Product,
+    Program,
+    Reduction,
+    Statement,
+)
 from wengert.execute.native.views import STATE_BYTES, Buffer
 
 ALIGNMENT = 64
 
 
-def inner_statements(statement: Loop | Branch) -> list[Statement]:
+def inner_statements(statement: Loop | Branch | Block) -> list[Statement]:
     """What runs inside, in any order."""
     if isinstance(statement, Loop):
         return statement.test + statement.body
+    if isinstance(statement, Block):
+        return statement.body
     return [s for body in statement.bodies for s in body]
 
 
@@ -22,11 +35,11 @@ def windows_read(statement: Statement, registers: Collection[int] = ()) -> Itera
     if isinstance(statement, Evaluate):
         yield from (v.buffer for v in statement.inputs)
         return
-    if isinstance(statement, (Loop, Branch)):
+    if isinstance(statement, (Loop, Branch, Block)):
         yield from (b for inner in inner_statements(statement) for b in windows_read(inner))
         if isinstance(statement, Branch):
             yield statement.index.buffer
-        elif statement.test_value is not None:
+        elif isinstance(statement, Loop) and statement.test_value is not None:
             yield statement.test_value.buffer
         return
     if isinstance(statement, Product):
@@ -50,7 +63,7 @@ def windows_written(statement: Statement) -> Iterator[Buffer]:
     """The buffers a statement writes."""
     if isinstance(statement, Evaluate):
         yield from (v.buffer for v in statement.outputs)
-    elif isinstance(statement, (Loop, Branch)):
+    elif isinstance(statement, (Loop, Branch, Block)):
         yield from (b for inner in inner_statements(statement) for b in windows_written(inner))
     elif isinstance(statement, Reduction):
         yield statement.target.buffer
@@ -77,7 +90,7 @@ def drop_unread(program: Program) -> None:
 def _flat(statements: list[Statement]) -> Iterator[Statement]:
     for s in statements:
         yield s
-        if isinstance(s, (Loop, Branch)):
+        if isinstance(s, (Loop, Branch, Block)):
             yield from _flat(inner_statements(s))
 
 

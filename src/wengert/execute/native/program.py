@@ -14,14 +14,15 @@ from llvmlite import ir
 
 from wengert.errors import UnsupportedError
 from wengert.execute.native import products
+from wengert.execute.native.blocks import call_block, lanes, make_blocks, optimize_block
 from wengert.execute.native.emit import I8, I64, Function, Windows, emit_nest, emit_reduction
 from wengert.execute.native.flow import Flow, Turns
 from wengert.execute.native.inplace import write_over_inputs
 from wengert.execute.native.lower import lower
 from wengert.execute.native.plan import drop_unread, plan
 from wengert.execute.native.statements import (
+    Block,
     Evaluate,
-    Expr,
     Kernel,
     Nest,
     Product,
@@ -55,6 +56,7 @@ class Compiled:
         self.program = lower(graph, target)
         self.in_place = write_over_inputs(self.program, donated or {})  # result -> input that it is written over
         drop_unread(self.program)
+        make_blocks(self.program)
         self.workspace_bytes = plan(self.program)
         self.outputs = [(o.shape, o.dtype) for o in graph.outputs]
         self.inputs = [(v.shape, v.dtype) for v in graph.inputs]
@@ -92,11 +94,16 @@ class Compiled:
         b = ir.IRBuilder(function.append_basic_block())
 
         def base(buffer: Buffer) -> ir.Value:
+            if buffer.kind == "work":
+                return b.gep(function.args[1], [I64(buffer.index)])
             # the table holds ndarray objects; their data pointer follows the object's header
             array = b.load(b.gep(function.args[0], [I64(self._slot(buffer))]))
             return b.load(b.bitcast(b.gep(array, [I64(_DATA)]), table))
 
-        def call(statement: Kernel, turns: Turns) -> None:
+        def call(statement: Kernel | Block, turns: Turns) -> None:
+            if isinstance(statement, Block):
+                call_block(flow, statement, turns, target)
+                return
             kernel, windows = self._kernel(statement, target)
             b.call(kernel, [flow.pointer(v, turns) for v in windows.views])
 
@@ -119,6 +126,7 @@ class Compiled:
             else:
                 f = Function(self.module, name, windows, lanes(statement, target))
                 emit_nest(f, statement) if isinstance(statement, Nest) else emit_reduction(f, statement)
+                f.b.ret_void()
                 self.functions[key] = f.function
         return self.functions[key], windows
 
@@ -134,7 +142,9 @@ class Compiled:
         manager.add_sroa_pass()
         manager.add_instruction_combine_pass()
         for function in module.functions:
-            if not function.is_declaration:
+            if function.name.startswith("block"):
+                optimize_block(function, machine)
+            elif not function.is_declaration:
                 manager.run(function, passes)
         self.engine = llvm.create_mcjit_compiler(module, machine)
         self.engine.finalize_object()
@@ -216,27 +226,6 @@ class Compiled:
                 loose[id(view.buffer)] = np.array(value)
             else:
                 view.array(self._memory(view.buffer, arrays))[...] = value
-
-
-def lanes(statement: Nest | Reduction, target: Target) -> int:
-    """How many elements a vector holds: as many of the widest number as fit a register."""
-    exprs = [statement.expr] if isinstance(statement, Reduction) else [r.expr for r in statement.roots]
-    widest = max((d for e in exprs for d in _sizes(e)), default=8)
-    return max(target.vector_bytes // widest, 1)
-
-
-def _sizes(expr: Expr) -> set[int]:
-    found: set[int] = set()
-    seen: set[int] = set()
-    left = [expr]
-    while left:
-        e = left.pop()
-        if id(e) not in seen:
-            seen.add(id(e))
-            if e.dtype.kind != "b":
-                found.add(e.dtype.itemsize)
-            left.extend(e.args)
-    return found or {4}
 
 
 def _signature(statement: Kernel, windows: Windows) -> Any:

@@ -6,6 +6,7 @@
     Convolution  the same for a convolution
     Loop       statements again and again, over windows that may move
     Branch     one of several lists of statements
+    Block      statements over few numbers, as one function that keeps them in registers
     Evaluate   a step that has no kernel: NumPy evaluates it
 
 An expression is a tree of `Expr`: an operation applied at the same index to others, a window read at an index, or a
@@ -138,8 +139,15 @@ class Branch:
     bodies: list[list[Statement]]
 
 
+@dataclass(eq=False)
+class Block:
+    """Statements over few numbers, loops among them. Buffers that it alone uses are of kind "local": registers."""
+
+    body: list[Statement]
+
+
 Kernel = Nest | Reduction | Product  # what becomes a function of its own
-Statement = Nest | Reduction | Product | Evaluate | Loop | Branch
+Statement = Nest | Reduction | Product | Evaluate | Loop | Branch | Block
 
 
 @dataclass(eq=False)

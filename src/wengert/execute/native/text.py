@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wengert.execute.native.statements import (
+    Block,
     Branch,
     Convolution,
     Evaluate,
@@ -92,6 +93,10 @@ class Printer:
             else:
                 turns = f"{s.turns} turns" if isinstance(s.turns, int) else f"the records of store{s.turns.index}"
                 yield f"{indent}for {name} in {turns}{', last first' if s.reverse else ''}:"
+            for inner in s.body:
+                yield from self.statement(inner, indent + "  ")
+        elif isinstance(s, Block):
+            yield f"{indent}in registers:"
             for inner in s.body:
                 yield from self.statement(inner, indent + "  ")
         elif isinstance(s, Branch):

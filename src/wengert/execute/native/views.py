@@ -27,7 +27,7 @@ STATE_BYTES = 24
 class Buffer:
     """Memory for one value: an argument, a constant, a result, or a place in the program's own workspace."""
 
-    kind: str  # "input", "constant", "output", "work", "store", or "loose": NumPy's, of a size that the run tells
+    kind: str  # "input", "constant", "output", "work", "local", "store", or "loose": NumPy's, as large as it turns out
     index: int  # which input, constant or output; the byte offset, for "work" once planned, for "store" in a record
     dtype: np.dtype
     size: int  # elements; of "store", those of one record
