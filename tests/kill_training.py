@@ -52,7 +52,9 @@ def loss_fn(model: Any, x: Any, y: Any) -> Any:
     return wg.mean((model(x) - y) ** 2)
 
 
-def training(folder: Path, shared: Any = None) -> tuple[dict[str, np.ndarray], list[dict[str, float]]]:
+def training(
+    folder: Path, shared: Any = None, executor: str = "numpy"
+) -> tuple[dict[str, np.ndarray], list[dict[str, float]]]:
     """Train to the end, from wherever the folder's checkpoints are; returns the final arrays and the history."""
     draw = np.random.default_rng(5)
     x = draw.normal(size=(200, 6)).astype(np.float32)
@@ -79,18 +81,18 @@ def training(folder: Path, shared: Any = None) -> tuple[dict[str, np.ndarray], l
         model, optimizer, loss_fn, data.prefetch(data.Batches(x, y, batch_size=16, shuffle=3)), EPOCHS,
         callbacks=[lambda run: plateau.step(run.metrics["loss"]), *([Report()] if shared is not None else [])],
         checkpoint=Saved(folder, keep=2), save_every=SAVE_EVERY, average=average, also={"plateau": plateau},
-        validation=(x[:50], y[:50]), executor="numpy",
+        validation=(x[:50], y[:50]), executor=executor,
     )  # fmt: skip
     parts = {"model": model, "optimizer": optimizer, "average": average, "plateau": plateau}
     return {s.name: np.asarray(s.value) for s in train.checkpoint.found(parts)}, list(history)
 
 
-def child(folder: Path, shared: Any) -> int:
+def child(folder: Path, shared: Any, executor: str) -> int:
     """Fork a training; returns its process id."""
     pid = os.fork()
     if pid == 0:
         try:
-            training(folder, shared)
+            training(folder, shared, executor)
             os._exit(0)
         except BaseException as error:
             print(f"the training failed: {error!r}", file=sys.stderr)
@@ -98,7 +100,7 @@ def child(folder: Path, shared: Any) -> int:
     return pid
 
 
-def main(count: int, seed: int) -> dict[str, int]:
+def main(count: int, seed: int, executor: str = "numpy") -> dict[str, int]:
     """Kill `count` trainings; returns what happened, or raises AssertionError."""
     chance = random.Random(seed)
     block = mmap.mmap(-1, 16)
@@ -106,14 +108,14 @@ def main(count: int, seed: int) -> dict[str, int]:
     totals = {"kills": 0, "trainings": 0, "lost at most": 0, "torn files": 0}
     with tempfile.TemporaryDirectory() as base:
         start = time.perf_counter()
-        want, history = training(Path(base) / "whole")
+        want, history = training(Path(base) / "whole", executor=executor)
         whole = time.perf_counter() - start
         while totals["kills"] < count:
             folder = Path(base) / f"run{totals['trainings']}"
             finished = False
             while not finished:
                 shared[:] = 0
-                pid = child(folder, shared)
+                pid = child(folder, shared, executor)
                 if totals["kills"] < count:
                     time.sleep(chance.uniform(0, 0.6 * whole))
                     done, status = os.waitpid(pid, os.WNOHANG)
@@ -135,7 +137,7 @@ def main(count: int, seed: int) -> dict[str, int]:
                     assert lost <= SAVE_EVERY, f"{lost} steps are lost"
                     totals["lost at most"] = max(totals["lost at most"], lost)
             totals["trainings"] += 1
-            got, its_history = training(folder)  # nothing is left to do: it only loads
+            got, its_history = training(folder, executor=executor)  # nothing is left to do: it only loads
             assert its_history == history, "the numbers of the epochs differ"
             for name, value in want.items():
                 assert value.dtype == got[name].dtype and value.tobytes() == got[name].tobytes(), f"{name} differs"
@@ -146,5 +148,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--executor", default="numpy")
     options = parser.parse_args()
-    print(main(options.count, options.seed))
+    print(main(options.count, options.seed, options.executor))
