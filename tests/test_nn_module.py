@@ -303,6 +303,30 @@ def test_dropout_draws_anew_in_each_call_also_compiled() -> None:
     assert set(np.unique(np.asarray(g))) == {0.0, 2.0}
 
 
+def test_state_inside_control_flow() -> None:
+    """A checkpointed module is written back and draws the same again; what could not be carried out is refused."""
+    model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Dropout(0.3), nn.Linear(5, 3))
+    plain, kept = model.copy(), model.copy()
+    value, grads = wg.value_and_grad(lambda m: loss_fn(m, X, Y))(plain)
+    again, same = wg.value_and_grad(lambda m: nn.functional.cross_entropy(wg.checkpoint(m)(X), Y))(kept)
+    assert float(value) == float(again) and int(kept[1].num_batches_tracked) == 1
+    for n, g in grads.state_dict().items():
+        np.testing.assert_allclose(np.asarray(same.state_dict()[n]), np.asarray(g), rtol=1e-5, atol=1e-7)
+    for n, v in plain.state_dict(transient=True).items():
+        np.testing.assert_array_equal(np.asarray(kept.state_dict(transient=True)[n]), np.asarray(v))
+    steps = np.stack([X, X + 1])
+    last, _ = wg.scan(lambda m, x: (m, m(x).sum()), model.copy(), steps)
+    assert int(last[1].num_batches_tracked) == 2
+    with pytest.raises(ArgumentError, match=r"cond: BatchNorm1d\.\w+ was assigned inside"):
+        wg.jit(lambda p, m: wg.cond(p, lambda m: m(X), lambda m: 2 * m(X), m))(True, model.copy())
+    with pytest.raises(ArgumentError, match=r"Dropout\(p=0.3.*comes from outside"):
+        wg.jit(lambda x: model[2](x))(X)
+    with pytest.raises(ArgumentError, match=r"BatchNorm1d\.\w+ was assigned a value inside a derivative"):
+        wg.grad(lambda x: model(x).sum())(X)
+    assert wg.grad(lambda x: model[2](x).sum())(X).shape == X.shape
+    assert wg.jit(lambda m, x: wg.grad(lambda x: m(x).sum())(x))(model[2], X).shape == X.shape
+
+
 def test_seeds() -> None:
     nn.manual_seed(5)
     a, b = nn.Linear(3, 3), nn.Linear(3, 3)

@@ -33,12 +33,29 @@ def stage_function(f: Callable[..., Any], in_tree: tree.TreeDef, types: Sequence
     structure: list[tree.TreeDef] = []
 
     def flat(*leaves: Array) -> list[Array]:
-        out_leaves, out_tree = tree.flatten(f(*tree.unflatten(in_tree, leaves)))
+        opened = tree.Opened(())
+        opened.treedef = in_tree
+        out = f(*opened.rebuild(leaves))
+        if opened.copies:
+            _refuse_lost(opened, out, what)
+        out_leaves, out_tree = tree.flatten(out)
         structure.append(out_tree)
         return [as_array(o, f"the result of a function given to {what}") for o in out_leaves]
 
     graph, captured = stage(flat, types, getattr(f, "__name__", what))
     return Staged(graph, captured, structure[0])
+
+
+def _refuse_lost(opened: tree.Opened, out: Any, what: str) -> None:
+    """Refuse a function that assigned attributes of an argument without returning it: the values would be lost."""
+    returned = {type(x) for x in tree.Opened(out).objects}  # a loop's carry may have been rebuilt, in its own types
+    for i, name, _ in opened.changes()[1]:
+        if type(opened.copies[i]) not in returned:
+            raise ArgumentError(
+                f"{what}: {type(opened.copies[i]).__name__}.{name} was assigned inside the function, which nothing "
+                "carries out. Return the module (in a loop, as part of the carry), or return the value and assign it "
+                f"behind {what}.{at_user_line()}"
+            )
 
 
 def flatten_arrays(x: Any, what: str) -> tuple[list[Array], tree.TreeDef]:

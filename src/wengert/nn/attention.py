@@ -126,8 +126,7 @@ class MultiheadAttention(Module):
         masks = [_widened(m, k.shape[2] - columns) for m in masks]
         weights = core.attention_weights(q, k, None, masks, what)
         if self.dropout and self.training:
-            self.key, coin = split(self.key)
-            weights = dropout(weights, self.dropout, key=coin)
+            weights = dropout(weights, self.dropout, key=self.draw_key(weights))
         out = self.out_proj(core.join_heads(matmul(weights, v), self.batch_first))
         if alone:
             out, weights = reshape(out, (rows, self.embed_dim)), reshape(weights, weights.shape[1:])

@@ -11,7 +11,6 @@ from wengert.nn.functional.dropout import check_probability
 from wengert.nn.module import Module
 from wengert.nn.seed import next_key
 from wengert.ops.promote import as_array
-from wengert.random.keys import split
 from wengert.source import at_user_line
 
 
@@ -25,20 +24,16 @@ class _Dropout(Module):
         self.p = p
         self.key = next_key(key)
 
-    def next_key(self) -> Array:
-        """A key for one call; the one held is replaced."""
-        self.key, key = split(self.key)
-        return key
-
     def forward(self, x: Any) -> Array:
+        x = as_array(x, type(self).__name__)
         if not self.training or self.p == 0:
-            return as_array(x, type(self).__name__)
-        if self.axes is not None and as_array(x).ndim not in (self.axes + 1, self.axes + 2):
+            return x
+        if self.axes is not None and x.ndim not in (self.axes + 1, self.axes + 2):
             raise ShapeError(
                 f"{self!r}: the input has shape {x.shape}; expected (batch, channels, *{self.axes} spatial axes), the "
                 f"batch optional{at_user_line()}"
             )
-        return F.dropout(x, self.p, key=self.next_key(), axes=self.axes)
+        return F.dropout(x, self.p, key=self.draw_key(x), axes=self.axes)
 
     def extra_repr(self) -> str:
         return f"p={self.p}, inplace=False"
@@ -82,6 +77,5 @@ class AlphaDropout(_Dropout):
     """Dropout for nets of SELU, which keeps mean 0 and variance 1."""
 
     def forward(self, x: Any) -> Array:
-        if not self.training or self.p == 0:
-            return as_array(x, "AlphaDropout")
-        return F.alpha_dropout(x, self.p, key=self.next_key())
+        x = as_array(x, "AlphaDropout")
+        return F.alpha_dropout(x, self.p, key=self.draw_key(x)) if self.training and self.p else x

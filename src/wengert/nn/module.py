@@ -21,7 +21,7 @@ from wengert.nn.settings import refuse_untraceable
 from wengert.nn.state import load
 from wengert.nn.text import module_text
 from wengert.ops.promote import as_array, convert
-from wengert.random.keys import fold_in
+from wengert.random.keys import fold_in, split
 from wengert.source import at_user_line
 
 Around = Callable[["Module", tuple[Any, ...], dict[str, Any]], Any]
@@ -34,6 +34,15 @@ class Loaded(NamedTuple):
 
     missing_keys: list[str]
     unexpected_keys: list[str]
+
+
+def abstract_level(x: Array) -> tuple[int, str]:
+    """The level and name of the trace in which `x` has a type but no number; level 0 where it has one."""
+    while x.trace is not None:
+        if x.data is None:
+            return x.trace.level, x.trace.what
+        x = x.data
+    return 0, ""
 
 
 @contextmanager
@@ -65,6 +74,7 @@ class Module(Traced):
 
     _transient: frozenset[str] = frozenset()  # buffers that a state dict leaves out
     training: bool
+    key: Any
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         module = super().__new__(cls)
@@ -185,6 +195,23 @@ class Module(Traced):
         for module in reversed(list(self.modules())):
             f(module)
         return self
+
+    def draw_key(self, x: Array) -> Array:
+        """A random key for one call on `x`, made from the buffer `key`, which is replaced.
+
+        Raises:
+            ArgumentError: the call is compiled, but the module is no argument of the compiled function, so that every
+                run would draw the same numbers.
+        """
+        level, what = abstract_level(x)
+        if level > self._born:
+            raise ArgumentError(
+                f"{self!r} draws random numbers inside {what}, but the module comes from outside of it and is no "
+                "argument, so every run would draw the same. Pass the model as an argument of the transformed function "
+                f"(in a loop, as part of the carry), or call model.eval().{at_user_line()}"
+            )
+        self.key, key = split(self.key)
+        return key
 
     # Freezing.
 

@@ -113,8 +113,7 @@ class _Recurrent(Module):
         lasts: list[tuple[Array, ...]] = []
         for k in range(self.num_layers):
             if k and self.key is not None and self.training and self.dropout:
-                self.key, coin = split(self.key)
-                x = dropout(x, self.dropout, key=coin)
+                x = dropout(x, self.dropout, key=self.draw_key(x))
             outputs = []
             for end in self._ends():
                 state = tuple(s[len(lasts)] for s in first)
