@@ -212,6 +212,7 @@ def test_kernels_larger_than_the_cache(target, dtype):
         case(rng, dtype, 2, 1, 96, 144, (4, 5), (5, 5), padding=((2, 2), (2, 2))),
         case(rng, dtype, 6, 1, 144, 150, (8, 8), (3, 3), padding=same),
     ]
+    cases.append(case(rng, dtype, 144, 1, 12, 150, (8, 8), (8, 8), ("swapped", "swapped"), padding=same))
     x, kernel, given = cases[1]
     cases.append((x[:, :144], np.ascontiguousarray(kernel.swapaxes(0, 1)).swapaxes(0, 1)[:, :, ::-1, ::-1], given))
     check(target, cases, rng)

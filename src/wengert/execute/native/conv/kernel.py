@@ -12,14 +12,8 @@ from wengert.execute.native.conv.forward import Forward, ForwardPlan, forward_pl
 from wengert.execute.native.conv.places import Epilogue, Finish
 from wengert.execute.native.conv.spec import ConvSpec, round_up
 from wengert.execute.native.conv.weights import Weights, WeightsPlan, weights_plan
-from wengert.execute.native.conv.winograd import (
-    Winograd,
-    WinogradPlan,
-    WinogradWeights,
-    WinogradWeightsPlan,
-    winograd_plan,
-    winograd_weights_plan,
-)
+from wengert.execute.native.conv.winograd import Winograd, WinogradPlan, winograd_plan
+from wengert.execute.native.conv.winograd_weights import WinogradWeights, WinogradWeightsPlan, winograd_weights_plan
 from wengert.execute.native.product.code import I64, Code, Machine
 from wengert.execute.native.product.spec import Target
 

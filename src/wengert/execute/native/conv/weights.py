@@ -107,11 +107,11 @@ class Weights:
         self.add_up(block, g, first_o)
         self.hand_over(block, first_o)
 
-    def examples(self, block: Index, g: Index, first_o: Index) -> Iterator[tuple[ir.Value, ir.Value]]:
+    def examples(self, block: Index, g: Index, first_o: Index, step: int = 1) -> Iterator[tuple[ir.Value, ir.Value]]:
         """A loop over the c of a block: the operands there."""
         code, plan, spec = self.code, self.plan, self.spec
         first = code.mul(block, plan.each)
-        for c in code.loop(first, code.least(code.add(first, plan.each), spec.c)):
+        for c in code.loop(first, code.least(code.add(first, plan.each), spec.c), step):
             x = code.at(self.x, code.mul(code.add(c, code.mul(g, spec.c)), spec.x[1]))
             yield x, code.at(self.kernel, code.add(code.mul(c, spec.kernel[1]), code.mul(first_o, spec.kernel[0])))
 
