@@ -220,7 +220,7 @@ class _Loop:
         model, optimizer = run.model, run.optimizer
         source = run.batches
         self.replay.forget()  # what callbacks did after the last epoch is not in it
-        note = self.replay.note
+        note, finite, drawing = self.replay.note, math.isfinite, shown.shown
         self.done = source.state()["position"] if hasattr(source, "state") else 0
         total = length(source)
         shown.begin(self.done)
@@ -235,9 +235,9 @@ class _Loop:
                 run.loss = step(model, optimizer, average, totals, batch)
                 run.step += 1
                 self.done += 1
-            if not math.isfinite(run.loss.data):
+            if not finite(run.loss.data):
                 self.blame()
-            if shown.due():
+            if drawing and shown.due():
                 shown.draw(f"epoch {run.epoch + 1}/{run.epochs}", self.done, total, self.means())
             if run.stopping:
                 return

@@ -6,15 +6,22 @@ these moments, the steps since are repeated with the batches that they had, whic
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from wengert import tree
 from wengert.debug import debug_nonfinite
 from wengert.errors import NonFiniteError
+from wengert.ir.array import Array, WeakArray
+from wengert.module import Module
 
-SEGMENT = 64  # steps between two such moments
+SEGMENT = 128  # steps between two such moments
 MOST_BYTES = 64_000_000  # of batches kept in one segment, if that leaves room for two steps
+
+_PLAIN = frozenset((Array, WeakArray, np.ndarray, bool, int, float, str, type(None)))
 
 Kept = list[tuple[Any, dict[str, Any]]]
 
@@ -24,19 +31,33 @@ def contents(*modules: Any) -> Kept:
 
     This copies no numbers, but all containers: an array that only a container of the module holds may be written over.
     """
-    return [(x, {n: copied(v) for n, v in vars(x).items()}) for x in tree.Opened(((*modules,), {})).objects]
+    found: Kept = []
+    seen: set[int] = set()
 
+    def copied(x: Any) -> Any:
+        """Lists, tuples and dicts anew, with the same arrays, modules and settings in them; modules are found here."""
+        if type(x) in _PLAIN:
+            return x
+        if type(x) in (list, tuple):
+            return type(x)([copied(v) for v in x])
+        if isinstance(x, dict):
+            new = x.copy()
+            for k, v in x.items():
+                new[k] = copied(v)
+            return new
+        if isinstance(x, Module) or (
+            dataclasses.is_dataclass(x) and hasattr(x, "__dict__") and not isinstance(x, type)
+        ):
+            if id(x) not in seen:
+                seen.add(id(x))
+                found.append((x, {n: copied(v) for n, v in vars(x).items()}))
+        elif isinstance(x, tuple):
+            for v in x:
+                copied(v)
+        return x
 
-def copied(x: Any) -> Any:
-    """Lists, tuples and dicts anew, with the same arrays, modules and settings in them."""
-    if type(x) in (list, tuple):
-        return type(x)([copied(v) for v in x])
-    if isinstance(x, dict):
-        new = x.copy()
-        for k, v in x.items():
-            new[k] = copied(v)
-        return new
-    return x
+    copied(modules)
+    return found
 
 
 def put_back(kept: Kept) -> None:
