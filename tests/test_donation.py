@@ -227,7 +227,10 @@ def test_modules_keep_their_arrays_if_nobody_else_holds_them() -> None:
     other, x = Net(), rng.normal(size=(3, 4))
     f, plain = wg.jit(train, executor="native"), wg.jit(train, executor="numpy")
     kept: list[tuple[Any, np.ndarray]] = []
-    for turn in range(12):
+    lists: list[Any] = []
+    for turn in range(18):
+        if turn % 6 == 0:  # somebody holds the list that holds the only references
+            lists.append((m.slots, state(m)[2:4]))
         if turn % 3 == 2:  # somebody holds the Array, its memory, or a weak reference to it
             for seen in (m.w, np.asarray(m.slots[0]), m.slots[1][1:], weakref.ref(m.b), [m.count]):
                 value = seen() if isinstance(seen, weakref.ref) else seen[0] if isinstance(seen, list) else seen
@@ -239,6 +242,7 @@ def test_modules_keep_their_arrays_if_nobody_else_holds_them() -> None:
         assert turn < 2 or slow_calls(f) == before
         if turn in (4, 7):
             assert places == [id(m.w), address(m.w), address(m.slots[0])]
+    kept += [pair for slots, values in lists for pair in zip(slots, values, strict=True)]
     for seen, value in kept:
         np.testing.assert_array_equal(np.asarray(seen), value)
 

@@ -91,7 +91,7 @@ def make_entry(cls: Any, call: Call, arguments_tree: tree.TreeDef, compiled: Com
         record[FIELDS.index(name)] = value
     entry = Entry(record, [call, compiled, arguments, build, python, finish, block])
     work = block[start - block.ctypes.data + sizes["work"] :]
-    weakref.finalize(entry, free_stores, work, compiled.program.stores)
+    weakref.finalize(entry, free_stores, work, sizes["stores"])
     return entry
 
 
@@ -99,7 +99,8 @@ def _sizes(call: Call, arguments: Arguments, build: Results, compiled: Compiled)
     """The numbers in a record, and where the parts of its block begin."""
     inputs, outputs, objects = len(call.graph.inputs), len(call.graph.outputs), arguments.objects
     sizes = {"inputs": inputs, "outputs": outputs, "num_objects": objects, "num_constants": len(compiled.constants)}
-    sizes["num_spent"], sizes["stores"] = len(call.spent), compiled.program.stores
+    sizes["num_spent"] = len(call.spent)
+    sizes["stores"] = compiled.program.stores if compiled.whole is not None else 0
     done = 8 * inputs
     for part, words in (
         ("dicts", objects), ("results", outputs), ("wrapped", outputs), ("objects", objects),
@@ -113,11 +114,11 @@ def _sizes(call: Call, arguments: Arguments, build: Results, compiled: Compiled)
     sizes["mask"] = marks - 1
     for part, words in (
         ("table", inputs + outputs + len(compiled.constants)), ("scalars", 4 * inputs), ("values", arguments.values),
-        ("frames", arguments.deepest), ("leaves", inputs), ("uneven", 1), ("marks", marks),
+        ("frames", 2 * arguments.deepest), ("leaves", inputs), ("uneven", 1), ("marks", marks),
     ):  # fmt: skip
         sizes[part], done = done, done + 8 * words
     sizes["work"] = done + -done % ALIGNMENT
-    sizes["bytes"] = sizes["work"] + compiled.workspace_bytes
+    sizes["bytes"] = sizes["work"] + (compiled.workspace_bytes if compiled.whole is not None else 0)
     return sizes
 
 

@@ -43,6 +43,7 @@ class Matching:
         self.code = w.variable(self.field("match"))
         self.items = w.variable(arguments)
         self.frames = w.variable(self.part("frames"))
+        self.shared = w.variable()  # whether a container inside an object, on the way here, has other holders
         self.values = w.variable(self.part("values"))
         self.failed = w.returns(0)
         self._names(number, names)
@@ -124,7 +125,7 @@ class Matching:
         with w.b.if_then(w.differ(w.b.and_(marks, WORD(INSIDE)), 0)):
             self._unseen(obj)
             w.store(w.element(self.part("leaves"), number), obj)
-        with w.b.if_then(w.differ(w.b.and_(marks, WORD(GIVEN)), 0)):
+        with w.b.if_then(w.b.and_(w.differ(w.b.and_(marks, WORD(GIVEN)), 0), w.is_(self.shared.get(), 0))):
             w.store(w.element(self.part("givers"), number), w.held(obj))
         data, kind = self.data.get(), self.kind.get()
         self.place.set(data)
@@ -208,11 +209,19 @@ class Matching:
 
     def _enter(self, items: ir.Value) -> None:
         self.words.store(self.frames.step(), self.items.get())
+        self.words.store(self.frames.step(), self.shared.get())
         self.items.set(items)
 
+    def _share(self, container: ir.Value, belongs: ir.Value) -> None:
+        """Once entered: note whether others hold this container, which belongs to an object."""
+        w = self.words
+        others = w.b.and_(w.differ(belongs, 0), w.differ(w.load(container), 1))
+        self.shared.set(w.b.or_(self.shared.get(), w.b.zext(others, WORD)))
+
     def _pop(self) -> None:
-        self.frames.step(-8)
-        self.items.set(self.words.load(self.frames.get()))
+        for variable in (self.shared, self.items):
+            self.frames.step(-8)
+            variable.set(self.words.load(self.frames.get()))
         self.advance(1)
 
     def _sequence(self) -> ir.Value:
@@ -220,20 +229,26 @@ class Matching:
         obj = self.item()
         self.need(w.is_(self.type_of(obj), self.operand(0)))
         self.need(w.is_(w.load(obj, at.SIZE), self.operand(1)))
-        self.advance(3)
         return obj
 
     def _list(self) -> None:
-        self._enter(self.words.load(self._sequence(), at.LIST_ITEMS))
+        obj = self._sequence()
+        self._enter(self.words.load(obj, at.LIST_ITEMS))
+        self._share(obj, self.operand(2))
+        self.advance(4)
 
     def _tuple(self) -> None:
-        self._enter(self.words.address(self._sequence(), at.TUPLE_ITEMS))
+        obj = self._sequence()
+        self._enter(self.words.address(obj, at.TUPLE_ITEMS))
+        self._share(obj, self.operand(2))
+        self.advance(4)
 
     def _dict(self) -> None:
         obj = self.item()
         self.need(self.words.is_(self.type_of(obj), self.known("dict")))
-        length = self.operand(0)
-        self._entries(obj, length, 2)
+        length, belongs = self.operand(0), self.operand(1)
+        self._entries(obj, length, 3)
+        self._share(obj, belongs)
 
     def _entries(self, mapping: ir.Value, length: ir.Value, names_at: int) -> None:
         """The values of a dictionary with the same keys in the same order, laid in a row."""
@@ -263,6 +278,7 @@ class Matching:
         w.store(w.element(self.part("objects"), number), w.held(obj))
         self.need(w.is_(self.type_of(attributes), self.known("dict")))
         self._entries(attributes, self.operand(2), 4)
+        self.shared.set(0)  # an object is one thing, whoever holds it
 
     def _again(self) -> None:
         w = self.words

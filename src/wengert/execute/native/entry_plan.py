@@ -73,9 +73,10 @@ class Arguments(_Words):
 
     def _container(self, d: TreeDef, inside: bool, in_object: bool) -> None:
         if d.kind == "sequence" and _is_plain(d.meta):
-            self.words += [do.LIST if d.meta is list else do.TUPLE, id(self.keep(d.meta)), len(d.children)]
+            op = do.LIST if d.meta is list else do.TUPLE
+            self.words += [op, id(self.keep(d.meta)), len(d.children), int(in_object)]
         elif d.kind == "dict" and d.meta[0] is dict:
-            self.words += [do.DICT, len(d.children), *(id(self.keep(k)) for k in d.meta[1])]
+            self.words += [do.DICT, len(d.children), int(in_object), *(id(self.keep(k)) for k in d.meta[1])]
             self.values += len(d.children)
         elif d.kind == "object" and _keeps_attributes(*d.meta):
             cls, names = d.meta

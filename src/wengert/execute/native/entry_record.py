@@ -32,8 +32,8 @@ def field(words: Words, record: object, name: str) -> object:
 LEAF = 0  # input, array type, ndarray or 0, NumPy number or 0, number or 0, which number, marks, dtype, ndim, *shape
 INSIDE, GIVEN = 1, 2  # marks: it belongs to a module; a result may be written over it
 STATIC = 1  # object, 0 identical | 1 a float of the same bits | 2 equal
-LIST, TUPLE = 2, 3  # type, length
-DICT = 4  # length, *keys
+LIST, TUPLE = 2, 3  # type, length, whether it belongs to an object
+DICT = 4  # length, whether it belongs to an object, *keys
 OBJECT = 5  # type, number, length, *attribute names
 AGAIN = 6  # number: an object met before
 TIED = 7  # input: an array met before

@@ -32,6 +32,7 @@ def emit_taken(module: ir.Module, slots: dict[str, int]) -> ir.Function:
     w = Words(module, "taken", 3)
     giver, kind, mode = w.args
     kept = w.returns(0)
+    w.leave_if(w.is_(giver, 0), kept)
     w.leave_if(w.differ(w.load(giver, at.TYPE), kind), kept)
     data = w.load(giver, slots["data"])
     w.leave_if(w.differ(w.load(data, at.TYPE), w.known("ndarray")), kept)
