@@ -143,11 +143,9 @@ class BodyDerivative:
 
         def run(*args: Array) -> list[Array]:
             fixed, carry_c, sums, stacked, rest = _cut(args, self.num_fixed, n_carry, n_const, len(self.stacked_types))
-            passing: list[Array] = []
             arriving = list(carry_c)
             if self.alive is not None:
                 arriving = [_where_alive(stacked[-1], c, 0) for c in carry_c]
-                passing = [_where_alive(stacked[-1], 0, c) for c in carry_c]
             by_carry = iter(arriving)
             cotangents = [
                 c
@@ -161,7 +159,7 @@ class BodyDerivative:
             )
             const_c, carry, x_c = _cut(back, n_const, n_carry)
             if self.alive is not None:
-                carry = [add.bind(c, p) for c, p in zip(carry, passing, strict=True)]
+                carry = [_where_alive(stacked[-1], c, old) for c, old in zip(carry, carry_c, strict=True)]
             return [*carry, *(add.bind(s, c) for s, c in zip(sums, const_c, strict=True)), *x_c]
 
         types = [*self.fixed_types, *self.carry_types, *self.const_types, *self.stacked_types]

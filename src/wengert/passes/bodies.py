@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from wengert.control.call import call_p, checkpoint_p
 from wengert.control.cond import switch_p
 from wengert.control.scan import scan_p
@@ -44,8 +46,17 @@ def body_rules(simplify: Callable[[Graph], Graph]) -> Table:
         custom_vjp_p: (_inlined,),
         checkpoint_p: (_constants_of_checkpoint, inside),
         switch_p: (_known_branch, _operands, _equal_results, inside),
-        scan_p: (_single_turn, _repeated_sequence, _constants_of_scan, _twice, _unchanged_carry, _outputs, inside),
-        while_p: (_constants_of_while, _unchanged_while, inside),
+        scan_p: (
+            _single_turn,
+            _repeated_sequence,
+            _turns_taken,
+            _constants_of_scan,
+            _twice,
+            _unchanged_carry,
+            _outputs,
+            inside,
+        ),
+        while_p: (_constants_of_while, _unchanged_while, _emitted_twice, inside),
     }
 
 
@@ -222,6 +233,16 @@ def _repeated_sequence(r: Rewriter, p: Primitive, args: Args, params: Params) ->
     return None
 
 
+def _turns_taken(r: Rewriter, p: Primitive, args: Args, params: Params) -> Sequence[Array] | None:
+    """Where no batch shares a `while_loop`, every turn that emitted something took place."""
+    body, nc, nk = _parts(args, params)
+    for i in range(nc + nk, len(args) if len(args) > nc + nk + 1 else 0):  # one sequence must tell the turns
+        node = r.made_by(args[i], while_p)
+        if node is not None and args[i] is node.outputs[-1] and not node.params["test"].out_types[0].shape:
+            return r.step(p, _without(args, (i,)), {**params, "body": filled(body, {i: Array(np.True_)})})
+    return None
+
+
 def _constants_of_scan(r: Rewriter, p: Primitive, args: Args, params: Params) -> Sequence[Array] | None:
     body, nc, _ = _parts(args, params)
     known = _known(r, args, range(nc))
@@ -320,6 +341,18 @@ def _constants_of_while(r: Rewriter, p: Primitive, args: Args, params: Params) -
             left = [*args[:first], *_without(mine, gone), *args[first + n :]]
             return r.step(p, left, {**params, name: new, f"num_{name}": n - len(gone)})
     return None
+
+
+def _emitted_twice(r: Rewriter, p: Primitive, args: Args, params: Params) -> Sequence[Array] | None:
+    body, nk = params["body"], len(args) - params["num_test"] - params["num_body"]
+    first: dict[int, int] = {}
+    source = [k if k < nk else first.setdefault(id(a), k) for k, a in enumerate(body.outputs)]
+    kept = [k for k, s in enumerate(source) if s == k]
+    if len(kept) == len(source):
+        return None
+    *outs, taken = r.step(p, args, {**params, "body": returning(body, [body.outputs[k] for k in kept])})
+    place = dict(zip(kept, outs, strict=True))
+    return [*(place[s] for s in source), taken]
 
 
 def _unchanged_while(r: Rewriter, p: Primitive, args: Args, params: Params) -> Sequence[Array] | None:

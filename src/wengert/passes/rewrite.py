@@ -62,7 +62,7 @@ class Rewriter(Staging):
                 if key is primitive or (isinstance(key, type) and isinstance(primitive, key))
                 for rule in its
             )
-        if rules and (self.static or not any(_unknown(a.shape) for a in args)):
+        if rules and (self.static or primitive.multiple or not any(_unknown(a.shape) for a in args)):
             for rule in rules:
                 out = rule(self, primitive, args, params)
                 if out is not None:
