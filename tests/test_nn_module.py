@@ -80,8 +80,8 @@ def test_own_buffers() -> None:
     class Scaled(nn.Module):
         def __init__(self) -> None:
             self.register_buffer("scale", wg.asarray(2.0))
-            self.register_buffer("last", wg.zeros(4), persistent=False)
-            self.weight = wg.ones(4)
+            self.last = nn.Buffer(wg.zeros(4), persistent=False)
+            self.weight = nn.Parameter(wg.ones(4))
 
         def forward(self, x: Any) -> Any:
             self.last = x[0]
@@ -95,6 +95,8 @@ def test_own_buffers() -> None:
     assert list(model.state_dict()) == ["scale", "weight"]
     assert "last" in model.state_dict(transient=True)
     assert not Scaled._buffers, "declared for the instance"
+    with pytest.raises(ArgumentError, match=r"nn\.Buffer"):
+        nn.Parameter(X, requires_grad=False)
 
 
 def test_freezing() -> None:
@@ -178,7 +180,7 @@ def test_types() -> None:
     model = Net().double()
     assert {v.dtype.name for v in model.state_dict().values()} == {"float64", "int64"}
     assert model(X.astype(np.float64)).dtype == np.float64
-    with pytest.raises(DTypeError, match=r"input is float32, the parameters are float64.*model\.to\(wg\.float32\)"):
+    with pytest.raises(DTypeError, match=r"input has type float32, the parameters float64.*model\.to\(wg\.float32\)"):
         model(X)
     with pytest.raises(DTypeError, match=r"int64.*float32.*astype"):
         nn.Linear(4, 2)(np.ones((2, 4), np.int64))

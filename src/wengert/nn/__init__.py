@@ -83,6 +83,8 @@ from wengert.nn.normalization import InstanceNorm2d as InstanceNorm2d
 from wengert.nn.normalization import InstanceNorm3d as InstanceNorm3d
 from wengert.nn.normalization import LayerNorm as LayerNorm
 from wengert.nn.normalization import RMSNorm as RMSNorm
+from wengert.nn.parameter import Buffer as Buffer
+from wengert.nn.parameter import Parameter as Parameter
 from wengert.nn.pooling import AdaptiveAvgPool1d as AdaptiveAvgPool1d
 from wengert.nn.pooling import AdaptiveAvgPool2d as AdaptiveAvgPool2d
 from wengert.nn.pooling import AdaptiveAvgPool3d as AdaptiveAvgPool3d

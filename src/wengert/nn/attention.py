@@ -141,7 +141,7 @@ class MultiheadAttention(Module):
         for x, name, size in zip(
             (query, key, value), ("query", "key", "value"), (self.embed_dim, self.kdim, self.vdim), strict=True
         ):
-            a = known.setdefault(id(x), as_input(x, parameter, f"{self!r}: the {name}"))
+            a = known.setdefault(id(x), as_input(x, parameter, self, f"the {name}"))
             if a.ndim not in (2, 3) or a.shape[-1] != size:
                 raise ShapeError(
                     f"{self!r}: the {name} has shape {a.shape}; expected two or three axes, the last of {size} features"

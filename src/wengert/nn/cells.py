@@ -38,7 +38,7 @@ class _Cell(Module):
 
     def forward(self, x: Any, hx: Any = None) -> Any:
         """The new state from an input (N, input), or (input,), and a state like it; 0 by default."""
-        x = as_input(x, self.weight_ih, repr(self))
+        x = as_input(x, self.weight_ih, self)
         if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
             raise ShapeError(
                 f"{self!r}: the input has shape {x.shape}; expected (batch, {self.input_size}) or "
@@ -49,7 +49,7 @@ class _Cell(Module):
             state: tuple[Array, ...] = (zeros(shape, x.dtype),) * self.states
         else:
             state = tuple(hx) if self.states > 1 else (hx,)
-            state = tuple(as_input(s, x, f"{self!r}: the state") for s in state)
+            state = tuple(as_input(s, x, self, "the state", "the input") for s in state)
             if len(state) != self.states or any(s.shape != shape for s in state):
                 raise ShapeError(
                     f"{self!r}: a state of shapes {[s.shape for s in state]}; expected {self.states} of {shape}"

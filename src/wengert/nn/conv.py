@@ -68,7 +68,7 @@ class _ConvNd(Module):
         self.bias = uniform((out_channels,), -bound, bound, key=keys[1], dtype=dtype) if bias else None
 
     def _checked(self, x: Any) -> Array:
-        x = as_input(x, self.weight, repr(self))
+        x = as_input(x, self.weight, self)
         if x.ndim not in (self.axes + 1, self.axes + 2) or x.shape[-self.axes - 1] != self.in_channels:
             raise ShapeError(
                 f"{self!r}: the input has shape {x.shape}; expected (batch, {self.in_channels} channels, *{self.axes} "

@@ -44,8 +44,8 @@ class Linear(Module):
         self.bias = uniform((out_features,), -bound, bound, key=keys[1], dtype=dtype) if bias else None
 
     def forward(self, x: Any) -> Array:
-        x = as_input(x, self.weight, repr(self))
-        check_features(x, self.in_features, repr(self))
+        x = as_input(x, self.weight, self)
+        check_features(x, self.in_features, self)
         return F.linear(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:

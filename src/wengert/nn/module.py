@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import fnmatch
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,7 +15,9 @@ from wengert.errors import ArgumentError
 from wengert.ir.array import Array, WeakArray
 from wengert.ir.types import as_dtype, uint32
 from wengert.module import Module as Traced
+from wengert.nn.freezing import hold
 from wengert.nn.naming import Entry, entries, submodules
+from wengert.nn.parameter import Buffer
 from wengert.nn.settings import refuse_untraceable
 from wengert.nn.state import load
 from wengert.nn.text import module_text
@@ -85,6 +86,8 @@ class Module(Traced):
         pass
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if type(value) is Buffer:
+            return self.register_buffer(name, value.data, value.persistent)
         if type(value) not in _PLAIN:
             refuse_untraceable(value, f"{type(self).__name__}.{name}")
         super().__setattr__(name, value)
@@ -246,20 +249,7 @@ class Module(Traced):
         self._hold((), not value)
 
     def _hold(self, patterns: tuple[str, ...], held: bool) -> Self:
-        mine = [e for e in entries(self) if not e.buffer]
-        for pattern in patterns or ("*",):
-            chosen = [e for e in mine if fnmatch.fnmatchcase(e.name, pattern) or e.name.startswith(f"{pattern}.")]
-            if patterns and not chosen:
-                raise ArgumentError(
-                    f"no parameter of {type(self).__name__} is called {pattern!r}; there are "
-                    f"{', '.join(e.name for e in mine) or 'none'}{at_user_line()}"
-                )
-            for e in chosen:
-                names = e.owner._frozen | {e.attribute} if held else e.owner._frozen - {e.attribute}
-                if names:
-                    object.__setattr__(e.owner, "_frozen", names)
-                else:
-                    vars(e.owner).pop("_frozen", None)
+        hold(self, patterns, held)
         return self
 
     # State dicts and types.

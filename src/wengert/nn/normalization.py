@@ -52,7 +52,7 @@ class _RunningNorm(Module):
             self.num_batches_tracked = Array(np.zeros((), int64))
 
     def forward(self, x: Any) -> Array:
-        x = as_input(x, self.weight if self.affine else self.running_mean, repr(self))
+        x = as_input(x, self.weight if self.affine else self.running_mean, self)
         if alone := x.ndim == self.unbatched:
             x = reshape(x, (1, *x.shape))
         if x.ndim not in self.ranks or x.shape[1] != self.num_features:
@@ -241,7 +241,7 @@ class GroupNorm(Module):
         self.bias = zeros(num_channels, dtype=dtype) if affine and bias else None
 
     def forward(self, x: Any) -> Array:
-        x = as_input(x, self.weight, repr(self))
+        x = as_input(x, self.weight, self)
         if x.ndim < 2 or x.shape[1] != self.num_channels:
             raise ShapeError(
                 f"{self!r}: the input has shape {x.shape}, the layer expects {self.num_channels} channels (axis 1)"

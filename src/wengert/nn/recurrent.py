@@ -94,7 +94,7 @@ class _Recurrent(Module):
         Returns:
             Outputs (T, N, directions · H), in the order of axes of `x`, and states like `hx`.
         """
-        x = as_input(x, self.weight_ih_l0, repr(self))
+        x = as_input(x, self.weight_ih_l0, self)
         if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
             raise ShapeError(
                 f"{self!r}: the input has shape {x.shape}; expected two or three axes, the last of {self.input_size} "
@@ -149,7 +149,7 @@ class _Recurrent(Module):
             raise ArgumentError(f"{self!r}: the first state is a pair (h, c){at_user_line()}")
         result = []
         for s, size in zip(given, self._sizes(), strict=True):
-            s = as_input(s, x, f"{self!r}: the first state")
+            s = as_input(s, x, self, "the first state", "the input")
             expected = (count, size) if alone else (count, n, size)
             if s.shape != expected:
                 raise ShapeError(

@@ -34,7 +34,7 @@ def masked(scores: Array, mask: Any, what: str) -> Array:
         raise DTypeError(
             f"{what}: the mask is {mask.dtype.name}; expected booleans, or floats to be added{at_user_line()}"
         )
-    return scores + as_input(mask, scores, f"{what}: the mask")
+    return scores + as_input(mask, scores, what, "the mask", "the query")
 
 
 def attention_weights(query: Array, key: Array, scale: float | None, masks: list[Any], what: str) -> Array:
@@ -71,7 +71,8 @@ def scaled_dot_product_attention(
     """
     what = "scaled_dot_product_attention"
     q = as_floating(query, what)
-    k, v = as_input(key, q, f"{what}: the key"), as_input(value, q, f"{what}: the value")
+    k = as_input(key, q, what, "the key", "the query")
+    v = as_input(value, q, what, "the value", "the query")
     if min(q.ndim, k.ndim, v.ndim) < 2 or q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
         raise ShapeError(
             f"{what}: query {q.shape}, key {k.shape}, value {v.shape}; expected (…, L, E), (…, S, E) and (…, S, V)"

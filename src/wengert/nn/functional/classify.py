@@ -83,7 +83,7 @@ def _logits(input: Any, target: Any, what: str) -> tuple[Array, Array, int]:
                 f"{what}: the input has shape {x.shape}, the target of probabilities {target.shape}; expected the "
                 f"same{hint}{at_user_line()}"
             )
-        return x, as_input(target, x, what), axis
+        return x, as_input(target, x, what, "the target", "the input"), axis
     if target.dtype.kind not in "iu":
         raise DTypeError(
             f"{what}: the target is {target.dtype.name}; expected class indices or probabilities{at_user_line()}"
@@ -106,7 +106,7 @@ def _normalizer(x: Array, axis: int) -> tuple[Array, Array]:
 def _class_weight(weight: Any, x: Array, axis: int, what: str) -> Array | None:
     if weight is None:
         return None
-    weight = as_input(weight, x, f"{what}: the weight")
+    weight = as_input(weight, x, what, "the weight", "the input")
     if weight.shape != (x.shape[axis],):
         raise ShapeError(
             f"{what}: the weight has shape {weight.shape}, but there are {x.shape[axis]} classes{at_user_line()}"
@@ -188,7 +188,9 @@ def binary_cross_entropy_with_logits(
 def _binary(input: Any, target: Any, what: str) -> tuple[Array, Array]:
     x = as_floating(input, what)
     x, y = same_shape(x, target, what)
-    return x, y if y.dtype == x.dtype else convert(y, x.dtype) if y.dtype.kind in "biu" else as_input(y, x, what)
+    if y.dtype.kind in "biu":
+        return x, convert(y, x.dtype)
+    return x, as_input(y, x, what, "the target", "the input")
 
 
 def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Array:
@@ -198,7 +200,7 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
     the mathematical divergence.
     """
     x, q = same_shape(as_floating(input, "kl_div"), target, "kl_div")
-    q = as_input(q, x, "kl_div: the target")
+    q = as_input(q, x, "kl_div", "the target", "the input")
     terms = t.exp(q) * (q - x) if log_target else xlogy(q, q) - q * x
     if reduction == "batchmean":
         return terms.sum() / x.shape[0]

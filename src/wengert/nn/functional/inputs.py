@@ -12,8 +12,10 @@ from wengert.ops.promote import as_array, convert
 from wengert.source import at_user_line
 
 
-def as_input(x: Any, parameter: Any, what: str) -> Array:
+def as_input(x: Any, parameter: Any, what: Any, mine: str = "the input", theirs: str = "the parameters") -> Array:
     """`x` in the type of `parameter`: Python numbers follow it, arrays must have it already.
+
+    `what` (a layer, or a name), and what `x` and the other are called, are for the message.
 
     Raises:
         DTypeError: another type, which is never converted in silence.
@@ -24,18 +26,16 @@ def as_input(x: Any, parameter: Any, what: str) -> Array:
     if x.dtype != parameter.dtype:
         if not x.weak:
             name = parameter.dtype.name
+            other = f", or model.to(wg.{x.dtype.name})" if theirs == "the parameters" and x.dtype.kind == "f" else ""
             raise DTypeError(
-                f"{what}: the input is {x.dtype.name}, the parameters are {name}; convert one of them: "
-                f"x.astype(wg.{name}), or model.to(wg.{x.dtype.name}){at_user_line()}"
-                if x.dtype.kind == "f"
-                else f"{what}: the input is {x.dtype.name}, the parameters are {name}; convert it: "
-                f"x.astype(wg.{name}){at_user_line()}"
+                f"{what}: {mine} has type {x.dtype.name}, {theirs} {name}; convert one of them: "
+                f"x.astype(wg.{name}){other}{at_user_line()}"
             )
         x = convert(x, np.dtype(parameter.dtype))
     return x
 
 
-def as_floating(x: Any, what: str) -> Array:
+def as_floating(x: Any, what: Any) -> Array:
     """`x` as an array of real or complex numbers; integers and booleans are refused."""
     x = as_array(x, what)
     if x.weak and x.dtype.kind == "i":
@@ -53,7 +53,7 @@ def as_integers(x: Any, what: str) -> Array:
     return x
 
 
-def check_features(x: Array, n: int, what: str, axis: int = -1, name: str = "features") -> None:
+def check_features(x: Array, n: int, what: Any, axis: int = -1, name: str = "features") -> None:
     """Refuse an input that doesn't have `n` features (or channels) along `axis`."""
     if x.ndim < (axis + 1 if axis >= 0 else -axis) or x.shape[axis] != n:
         given = f"{x.shape[axis]}" if x.ndim >= (axis + 1 if axis >= 0 else -axis) else "none"

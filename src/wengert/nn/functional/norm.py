@@ -125,7 +125,9 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, ep
     centred, _, var = moments(grouped, tuple(range(2, grouped.ndim)))
     ones = (1,) * len(rest)
     by_group = [
-        None if p is None else reshape(as_input(p, x, "group_norm"), (1, num_groups, c // num_groups, *ones))
+        None
+        if p is None
+        else reshape(as_input(p, x, "group_norm", "a parameter", "the input"), (1, num_groups, c // num_groups, *ones))
         for p in (weight, bias)
     ]
     return reshape(scaled(centred, var, by_group[0], by_group[1], eps), x.shape)

@@ -23,7 +23,7 @@ from wengert.source import at_user_line
 
 def _pair(input: Any, target: Any, what: str) -> tuple[Array, Array]:
     x, y = same_shape(as_floating(input, what), target, what)
-    return x, as_input(y, x, f"{what}: the target")
+    return x, as_input(y, x, what, "the target", "the input")
 
 
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Array:
@@ -69,7 +69,7 @@ def gaussian_nll_loss(
     """
     what = "gaussian_nll_loss"
     x, y = _pair(input, target, what)
-    v = as_input(var, x, f"{what}: the variance")
+    v = as_input(var, x, what, "the variance", "the input")
     if v.shape != x.shape:
         if v.shape == x.shape[:-1]:
             v = reshape(v, (*v.shape, 1))
@@ -135,7 +135,9 @@ def multi_margin_loss(
     over = _positive_part(margin - own + x)
     over = select(chosen, 0, over if p == 1 else over**p)
     if weight is not None:
-        over = over * select(chosen, as_input(weight, x, what), 0).sum(axis=-1, keepdims=True)
+        over = over * select(chosen, as_input(weight, x, what, "the weight", "the input"), 0).sum(
+            axis=-1, keepdims=True
+        )
     return reduce_terms(over.sum(axis=-1) / n, reduction, what)
 
 
@@ -148,7 +150,7 @@ def soft_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Array:
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Array:
     """`x₁·x₂ / (max(‖x₁‖, eps) max(‖x₂‖, eps))` along `dim`."""
     x1 = as_floating(x1, "cosine_similarity")
-    x2 = as_input(x2, x1, "cosine_similarity")
+    x2 = as_input(x2, x1, "cosine_similarity", "the second", "the first")
     norms = [sqrt(maximum((x * x).sum(axis=dim), eps * eps)) for x in (x1, x2)]
     return (x1 * x2).sum(axis=dim) / (norms[0] * norms[1])
 
