@@ -12,7 +12,7 @@ from llvmlite import ir
 import wengert as wg
 from wengert import tree
 from wengert.errors import UnsupportedError
-from wengert.execute.native.conv import conv_plan, conv_scratch, conv_spec, conv_units, emit_conv, out_shape
+from wengert.execute.native.conv import conv_plan, conv_run, conv_scratch, conv_spec, conv_units, emit_conv, out_shape
 from wengert.execute.native.target import host_target
 from wengert.ir.types import ArrayType
 from wengert.ops.conv import conv_p
@@ -73,6 +73,13 @@ class Kernels:
         self.engine.finalize_object()
 
     def __call__(self, number, x, kernel, order=None):
+        """The convolution: blocks, where there are any, are added up."""
+        out, spec = self.raw(number, x, kernel, order), self.specs[number]
+        if out.shape != (spec.n, spec.groups * spec.o, *(a.places for a in spec.axes)):
+            out = np.moveaxis(out.sum(0), (-2, -1), (0, 1))
+        return out
+
+    def raw(self, number, x, kernel, order=None):
         """Run the units, one call for each range of `order`; the scratch memory holds NaNs before."""
         spec, pointer = self.specs[number], ctypes.c_void_p
         kinds = [pointer, pointer, pointer, ctypes.c_int64, ctypes.c_int64, pointer]
@@ -86,8 +93,6 @@ class Kernels:
             scratch = memory[-memory.ctypes.data % 64 :][: size + GUARD]
             function(x.ctypes.data, kernel.ctypes.data, scratch.ctypes.data, begin, end, out.ctypes.data)
             assert (scratch[size:] == 255).all(), spec
-        if shape != (spec.n, spec.groups * spec.o, *(a.places for a in spec.axes)):
-            out = np.moveaxis(out.sum(0), (-2, -1), (0, 1))
         return out
 
 
@@ -142,6 +147,31 @@ def check(target, cases, rng):
         bound = (spec.c * spec.taps + 1) * np.finfo(x.dtype).eps / 2 * size
         error = np.abs(out.reshape(exact.shape) - exact)
         assert (error <= bound).all(), (spec, error.max())
+
+
+def test_units_come_in_runs_of_rows(target):
+    """So that threads may share examples out instead."""
+    rng = np.random.default_rng(19)
+    same = ((1, 1), (1, 1))
+    cases = [
+        case(rng, "float32", 5, 2, 3, 4, (9, 40), (5, 3), padding=same),
+        case(rng, "float32", 3, 1, 64, 16, (70, 70), (3, 3), padding=same),  # in bands
+        case(rng, "float32", 6, 1, 144, 150, (8, 8), (3, 3), padding=same),  # several pictures together
+        case(rng, "float32", 16, 1, 64, 32, (30, 30), (30, 30), ("swapped", "swapped"), padding=same),  # in blocks
+    ]
+    kernels = Kernels(target, [spec_of(*c) for c in cases])
+    for number, (x, kernel, _) in enumerate(cases):
+        spec = kernels.specs[number]
+        rows, run = conv_run(spec, target)
+        count = out_shape(spec, target)[0]
+        assert -(-count // rows) * run == conv_units(spec, target)
+        for first in (0, count - 1):
+            out = kernels.raw(number, x, kernel, [(first // rows * run, (first // rows + 1) * run)])
+            begin = first // rows * rows
+            expected = np.zeros(count, bool)
+            expected[begin : begin + rows] = True
+            assert ((out != 0).reshape(count, -1).any(1) == expected).all()
+            assert (out[begin : begin + rows] != 0).all()
 
 
 def random_case(rng, dtype):

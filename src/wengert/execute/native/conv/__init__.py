@@ -1,6 +1,7 @@
 """Convolutions: loops around the register tile, over operands whose channels are innermost."""
 
 from wengert.execute.native.conv.kernel import conv_plan as conv_plan
+from wengert.execute.native.conv.kernel import conv_run as conv_run
 from wengert.execute.native.conv.kernel import conv_scratch as conv_scratch
 from wengert.execute.native.conv.kernel import conv_units as conv_units
 from wengert.execute.native.conv.kernel import emit_conv as emit_conv

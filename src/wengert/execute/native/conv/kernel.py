@@ -56,6 +56,17 @@ def conv_units(spec: ConvSpec, target: Target) -> int:
     return plan.units
 
 
+def conv_run(spec: ConvSpec, target: Target) -> tuple[int, int]:
+    """(rows, units): the units come in runs of so many, and each run computes so many rows of `out_shape`, in order.
+
+    The last run may have fewer rows. A row is an index along the first axis: an example, or a block of examples.
+    """
+    plan = conv_plan(spec, target)
+    assert plan is not None
+    rows = plan.tiling.examples if isinstance(plan, WinogradPlan) else 1
+    return rows, plan.units // -(-out_shape(spec, target)[0] // rows)
+
+
 def conv_scratch(spec: ConvSpec, target: Target) -> int:
     """Bytes of scratch memory, aligned to 64, that each thread in the convolution needs for itself."""
     plan = conv_plan(spec, target)
