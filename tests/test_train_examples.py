@@ -57,3 +57,14 @@ def test_digits_by_a_residual_net(tmp_path: Path) -> None:
     assert accuracy(run("digits_resnet.py", tmp_path)) >= 98.5
     assert "residual" in picture(tmp_path / "digits_resnet.svg")
     assert "read as" in picture(tmp_path / "digits_resnet_read.svg")
+
+
+def test_depth(tmp_path: Path) -> None:
+    """A thousand plain layers learn nothing; with shortcuts they do."""
+    pytest.importorskip("sklearn")
+    rows = re.findall(r"^ *(\d+)  (plain|residual) +([\d.e+-]+) +([\d.]+) +([\d.]+) %", run("depth.py", tmp_path), re.M)
+    right = {(int(n), kind): float(accuracy) for n, kind, _, _, accuracy in rows}
+    assert right[10, "plain"] > 60 and right[100, "plain"] < 30 and right[1000, "plain"] < 30
+    assert min(right[n, "residual"] for n in (10, 100, 1000)) > 60
+    assert "1000 plain" in picture(tmp_path / "depth_gradients.svg")
+    picture(tmp_path / "depth_losses.svg")
