@@ -5,8 +5,10 @@ A loop over scalars would otherwise spend its time on calls, and on values that 
 
 from __future__ import annotations
 
+from collections import Counter as Counts
 from collections.abc import Iterator, Sequence
 from functools import partial
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -35,6 +37,8 @@ from wengert.execute.native.views import Buffer, Counter, View
 FEW = 64  # elements: the most that a statement in a block runs over
 MOST_LOCAL = 4096  # bytes of a buffer in registers, or on the stack
 GUARDED = ("guarded_multiply", "annihilating_multiply")
+SUMS = ("add", "subtract")
+EARLY = -1000
 MOST_STEPS = 4000  # operations in a block: beyond, compiling takes long
 
 
@@ -192,7 +196,7 @@ def _store_roots_twice(roots: Sequence[Root], body: Body, index: list[Any]) -> N
     A guard makes each product wait for a comparison, in chains of them that are as long as a loop has turns.
     """
     b = body.b
-    quick = _Unguarded(b, body.pointers, body.start, body.lanes)
+    quick = _Unguarded(roots, b, body.pointers, body.start, body.lanes)
     first = [_value(quick, r, index) for r in roots]
     total = quick.products[0]
     for p in quick.products[1:]:
@@ -221,11 +225,45 @@ def _value(body: Body, root: Root, index: list[Any]) -> ir.Value:
 
 
 class _Unguarded(Body):
-    """Takes guarded products for plain ones, and collects them."""
+    """Takes guarded products for plain ones, and collects them.
 
-    def __init__(self, *args: Any):
+    Sums with such products, which are sums of cotangents, are taken in the order in which the terms come to be: what a
+    turn hands to the next should wait for as little as possible.
+    """
+
+    def __init__(self, roots: Sequence[Root], *args: Any):
         super().__init__(*args)
         self.products: list[ir.Value] = []
+        self.delay = _Delay(roots)
+        everything = parts([r.expr for r in roots])
+        counts = Counts(id(a) for e in everything for a in e.args) + Counts(id(r.expr) for r in roots)
+        self.single = {key for key, n in counts.items() if n == 1}
+
+    def _at(self, e: Expr, index: Sequence[Any]) -> ir.Value:
+        terms = self._terms(e, False) if e.op in SUMS and e.dtype.kind == "f" else []
+        if len(terms) < 3 or not any(t.op in GUARDED for t, _ in terms):
+            return super()._at(e, index)
+        queue = [(self.delay.of(t), k, self.at(t, index), minus) for k, (t, minus) in enumerate(terms)]
+        heapify(queue)
+        while len(queue) > 1:
+            d, _, x, minus_x = heappop(queue)
+            c, k, y, minus_y = heappop(queue)
+            name = "add" if minus_x == minus_y else "subtract"
+            x, y = (y, x) if minus_x and not minus_y else (x, y)
+            total = elementwise.emit(self.b, name, e.dtype, e.dtype, (), [x, y])
+            heappush(queue, (max(c, d) + 1, k, total, minus_x and minus_y))
+        _, _, total, minus = queue[0]
+        return elementwise.emit(self.b, "negative", e.dtype, e.dtype, (), [total]) if minus else total
+
+    def _terms(self, e: Expr, minus: bool) -> list[tuple[Expr, bool]]:
+        """What a sum adds up, and whether it subtracts it."""
+        if e.op not in SUMS or any(a.shape != e.shape for a in e.args):
+            return [(e, minus)]
+        found: list[tuple[Expr, bool]] = []
+        for k, a in enumerate(e.args):
+            negated = minus != (e.op == "subtract" and k == 1)
+            found += self._terms(a, negated) if id(a) in self.single else [(a, negated)]
+        return found
 
     def combine(self, e: Expr, args: list[ir.Value]) -> ir.Value:
         if e.op not in GUARDED or e.dtype.kind != "f":
@@ -233,6 +271,24 @@ class _Unguarded(Body):
         product = elementwise.emit(self.b, "multiply", e.dtype, e.dtype, (), args)
         self.products.append(product)
         return product
+
+
+class _Delay:
+    """How many steps a value is behind what the last turn hands on; what comes from sequences is there long before."""
+
+    def __init__(self, roots: Sequence[Root]):
+        self.known: dict[int, int] = {}
+        for r in roots:
+            self.known[id(r.loaded)] = self.of(r.expr)
+
+    def of(self, e: Expr) -> int:
+        if id(e) not in self.known:
+            if e.view is not None:
+                found = 0 if e.view.buffer.kind == "local" and not e.view.steps else EARLY
+            else:
+                found = max((self.of(a) + 1 for a in e.args), default=EARLY)
+            self.known[id(e)] = found
+        return self.known[id(e)]
 
 
 def optimize_block(function: llvm.ValueRef, machine: llvm.TargetMachine) -> None:
