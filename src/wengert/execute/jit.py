@@ -151,21 +151,22 @@ class Jitted:
         opened = tree.Opened((args, kwargs))
         leaves = [as_array(v, f"{self.__name__}") for v in opened.leaves]
         program = self._program(opened, leaves)
-        program.calls += 1
-        if self._make_entry is not None and program.enterable and not watchers:
-            self._enter(program, opened.treedef, leaves)
         outs = call_p.bind(*program.captured, *leaves, graph=program.graph, run=self._run)
-        if program.spent and not any(v.trace for v in leaves):
-            self._spend(program, opened.leaves)
+        if not (program.captured or any(v.trace for v in leaves)):
+            program.calls += 1
+            if self._make_entry is not None and program.enterable and not watchers:
+                self._enter(program, opened.treedef)
+            if program.spent:
+                self._spend(program, opened.leaves)
         opened.write_back(program.assigned, outs[program.num_outputs :])
         return tree.unflatten(program.out_tree, outs[: program.num_outputs])
 
-    def _enter(self, program: Program, arguments: tree.TreeDef, leaves: Sequence[Array]) -> None:
+    def _enter(self, program: Program, arguments: tree.TreeDef) -> None:
         """From a program's second call on, calls go past this class where they can.
 
         Where an entry is there and the call came here nevertheless, many times, its settings may be other objects.
         """
-        if program.calls % AGAIN == 2 and not program.captured and not any(v.trace for v in leaves):
+        if program.calls % AGAIN == 2:
             old, program.entry = program.entry, self._make_entry(Jitted, program, arguments)
             program.enterable = program.entry is not None
             if program.enterable:

@@ -92,6 +92,8 @@ def make_entry(cls: Any, call: Call, arguments_tree: tree.TreeDef, compiled: Com
     entry = Entry(record, [call, compiled, arguments, build, python, finish, block])
     work = block[start - block.ctypes.data + sizes["work"] :]
     weakref.finalize(entry, free_stores, work, sizes["stores"])
+    if whole is not None:
+        compiled.close()
     return entry
 
 

@@ -61,8 +61,7 @@ class Compiled:
         self.outputs = [(o.shape, o.dtype) for o in graph.outputs]
         self.inputs = [(v.shape, v.dtype) for v in graph.inputs]
         self.lock = threading.Lock()
-        self.work = _aligned_bytes(self.workspace_bytes)
-        weakref.finalize(self, free_stores, self.work, self.program.stores)
+        self.work: Any = None
         self.module = ir.Module("wengert")
         self.functions: dict[Any, ir.Function] = {}
         self.segments = self._segments(target)
@@ -154,7 +153,6 @@ class Compiled:
         ]
         self.whole = self.calls[0] if len(self.calls) == 1 and not isinstance(self.calls[0], Evaluate) else None
         self.table_type = ctypes.c_void_p * (len(self.inputs) + len(self.outputs) + len(self.constants))
-        self.work_address = self.work.ctypes.data
         self.input_strides = [tuple(s * dtype.itemsize for s in row_major(shape)) for shape, dtype in self.inputs]
 
     def assembly(self) -> str:
@@ -176,6 +174,8 @@ class Compiled:
         arrays += self.constants
         table = self.table_type(*map(id, arrays))
         with self.lock:
+            if self.work is None:
+                self._open()
             if self.whole is not None:
                 self.whole(table, self.work_address)
                 return outputs
@@ -186,6 +186,19 @@ class Compiled:
                 else:
                     call(table, self.work_address)
         return outputs
+
+    def _open(self) -> None:
+        """Make the workspace of calls that come this way; `entry` has its own."""
+        self.work = _aligned_bytes(self.workspace_bytes)
+        self.work_address = self.work.ctypes.data
+        self._closing = weakref.finalize(self, free_stores, self.work, self.program.stores)
+
+    def close(self) -> None:
+        """Give the workspace back, until the next call that comes this way."""
+        with self.lock:
+            if self.work is not None:
+                self._closing()
+                self.work = None
 
     def _memory(self, buffer: Buffer, arrays: Sequence[np.ndarray]) -> np.ndarray:
         if buffer.kind == "work":
