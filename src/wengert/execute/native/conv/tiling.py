@@ -62,8 +62,10 @@ class Ahead:
         x: ir.Value,
         step: int,
         band: ir.Value | int,
+        overlap: int = 0,
     ):
         self.code, self.tiling, self.channels = code, tiling, channels
+        self.overlap = overlap  # rows that it shares with the band after it
         _, self.h, self.w = axes
         b = code.b
         if tiling.bands == 1:
@@ -84,7 +86,7 @@ class Ahead:
         first = code.mul(n, each)
         start = code.at(self.start, code.mul(self.row, self.h.x))
         for c in code.loop(first, code.least(code.add(first, each), count)):
-            for r in code.loop(0, self.tiling.rows * F2.m):
+            for r in code.loop(0, self.tiling.rows * F2.m + self.overlap):
                 place = code.at(start, code.add(code.mul(c, across), code.mul(r, self.h.x)))
                 for w in range(0, self.w.size, line):
                     prefetch(code, code.at(place, w))

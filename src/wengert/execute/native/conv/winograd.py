@@ -174,7 +174,7 @@ def band_function(module: ir.Module, machine: Machine, plan: WinogradPlan) -> ir
             there = code.mul(code.add(code.mul(i, tiling.rows), r), tiling.right * tiling.channels)
             code.b.call(forth, [code.at(at.image, code.mul(r, F2.m * row)), code.at(at.inputs, there)])
     panel = min(tiling.tile[1] * machine.lanes, tiling.results)
-    ahead = Ahead(code, spec.axes, (spec.c, spec.x[1]), tiling, x, spec.x[0] * tiling.examples, band)
+    ahead = Ahead(code, spec.axes, (spec.c, spec.x[1]), tiling, x, spec.x[0] * tiling.examples, band, max(2 - h.low, 0))
     for n in code.loop(0, size**2):
         ahead.fetch(n)
         multiply(

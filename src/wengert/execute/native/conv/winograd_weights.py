@@ -156,7 +156,7 @@ class WinogradWeights:
         nest = ((tiling.tiles, tiling.channels, tiling.results),)
         panel = min(tiling.tile[1] * machine.lanes, tiling.results)
         ahead = [
-            Ahead(code, spec.axes, (spec.n, spec.x[0]), tiling, x, step[0] * tiling.examples, band),
+            Ahead(code, spec.axes, (spec.n, spec.x[0]), tiling, x, step[0] * tiling.examples, band, max(2 - h.low, 0)),
             Ahead(code, axes, (spec.o, spec.kernel[0]), tiling, kernel, step[1] * tiling.examples, band),
         ]
         for n in code.loop(0, size**2):
