@@ -18,7 +18,7 @@ from chart import lines
 import wengert as wg
 from wengert import data, nn, optim, train
 
-WIDTH, STEPS, BATCH = 32, 50, 64
+WIDTH, STEPS, BATCH = 32, 40, 64
 
 
 class Deep(nn.Module):

@@ -68,3 +68,22 @@ def test_depth(tmp_path: Path) -> None:
     assert min(right[n, "residual"] for n in (10, 100, 1000)) > 60
     assert "1000 plain" in picture(tmp_path / "depth_gradients.svg")
     picture(tmp_path / "depth_losses.svg")
+
+
+def test_characters(tmp_path: Path) -> None:
+    text = run("characters.py", tmp_path)
+    found = re.search(r"bits for each: ([\d.]+) by frequency alone, ([\d.]+) by the model", text)
+    assert found and float(found[1]) == 4.45 and float(found[2]) < 1.5
+    assert "Shall I " in text and "frequency alone" in picture(tmp_path / "characters.svg")
+
+
+def test_sequences(tmp_path: Path) -> None:
+    """Gates remember; a plain RNN does worse, but better than no memory."""
+    pytest.importorskip("sklearn")
+    text = run("sequences.py", tmp_path)
+    error = {k: float(e) for k, e in re.findall(r"numbers, (\w+) *: squared error ([\d.]+)", text)}
+    right = {k: float(a) for k, a in re.findall(r"row by row, (\w+) *: test accuracy ([\d.]+)", text)}
+    assert max(error["GRU"], error["LSTM"]) < 0.02 and error["RNN"] < 0.14
+    assert min(right[k] for k in ("RNN", "GRU", "LSTM")) > 80
+    assert "squared error" in picture(tmp_path / "adding.svg")
+    picture(tmp_path / "sequential_digits.svg")
