@@ -223,6 +223,28 @@ def test_wrong_numbers_of_features_name_both_sides() -> None:
         nn.RNN(2, 3, truncate=0)
 
 
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: nn.Linear("a", 2), "Linear: in_features is 'a'"), (lambda: nn.Linear(2.5, 2), "in_features is 2.5"),
+        (lambda: nn.Linear(3, -1), "out_features is -1"), (lambda: nn.Conv2d(3, 8, 0), "Conv2d: kernel_size is 0"),
+        (lambda: nn.Conv1d(0, 8, 3), "Conv1d: in_channels is 0"), (lambda: nn.Conv1d(3, 4, 3, groups=2), "divisible"),
+        (lambda: nn.Conv2d(3, 8, 3, stride=(1, 0)), r"stride is \(1, 0\)"), (lambda: nn.Embedding(0, 3), "num_emb.* 0"),
+        (lambda: nn.LayerNorm((3, 0)), "LayerNorm: normalized_shape is 0"), (lambda: nn.GRU("3", 4), "GRU: input_size"),
+        (lambda: nn.GroupNorm(0, 4), "num_groups is 0"), (lambda: nn.GroupNorm(3, 4), "3 groups"),
+        (lambda: nn.BatchNorm1d(-1), "num_features is -1"), (lambda: nn.LSTMCell(3, 0), "LSTMCell: hidden"),
+        (lambda: nn.MultiheadAttention(4, 2.0), "num_heads is 2.0"), (lambda: nn.PReLU(0), "num_parameters is 0"),
+        (lambda: nn.LSTM(3, 4, proj_size=4), "proj_size is 4"), (lambda: nn.Conv1d(3, 4, 3, padding="some"), "'some'"),
+        (lambda: nn.Conv2d(3, 4, 3, padding_mode="wrap"), "'wrap'"), (lambda: nn.RNN(3, 4, nonlinearity=""), "nonlin"),
+        (lambda: nn.Conv1d(3, 4, 3, stride=2, padding="same"), "stride 1"), (lambda: nn.Residual(), "needs a branch"),
+        (lambda: nn.Linear(2, 2, key="a"), "given a str"), (lambda: nn.Linear(2, 2, dtype="int32"), "int32"),
+    ],
+)  # fmt: skip
+def test_layers_refuse_what_they_cannot_be_made_with(make: Any, text: str) -> None:
+    with pytest.raises((ArgumentError, DTypeError), match=text):
+        make()
+
+
 def test_attributes_that_cannot_be_traced_are_refused_when_assigned() -> None:
     model = Net()
 

@@ -199,20 +199,7 @@ class _Flattener:
         self.seen[id(x)] = self.known + len(self.objects)
         self.objects.append(x)
         names = tuple(vars(x))
-        if isinstance(x, Module) and (fixed := x._buffers | x._frozen):
-            return TreeDef("object", (cls, names), self._partly_fixed(x, names, path, fixed))
         return TreeDef("object", (cls, names), self._fields(x, cls, names, path, isinstance(x, Module)))
-
-    def _partly_fixed(
-        self, x: Module, names: tuple[str, ...], path: tuple[Any, ...], fixed: frozenset[str]
-    ) -> tuple[TreeDef, ...]:
-        """The attributes of a module of which some are constants to derivatives."""
-        children = []
-        for n in names:
-            self.fixing += n in fixed
-            children.append(self.walk(getattr(x, n), (*path, n), True))
-            self.fixing -= n in fixed
-        return tuple(children)
 
     def _fields(
         self, x: Any, cls: type, names: tuple[str, ...], path: tuple[Any, ...], inside: bool
@@ -220,14 +207,19 @@ class _Flattener:
         """The attributes; in a dataclass, truth values and fields marked `metadata={"static": True}` are settings."""
         record = dataclasses.is_dataclass(cls)
         static = {f.name for f in dataclasses.fields(cls) if f.metadata.get("static")} if record else ()
+        fixed = x._buffers | x._frozen if isinstance(x, Module) else ()
         self.records += record
         try:
-            return tuple(
-                TreeDef("static", _Setting(v))
-                if n in static or (record and isinstance(v, bool))
-                else self.walk(v, (*path, n), inside)
-                for n, v in ((n, getattr(x, n)) for n in names)
-            )
+            children = []
+            for n in names:
+                v = getattr(x, n)
+                if n in static or (record and isinstance(v, bool)):
+                    children.append(TreeDef("static", _Setting(v)))
+                    continue
+                self.fixing += n in fixed
+                children.append(self.walk(v, (*path, n), inside))
+                self.fixing -= n in fixed
+            return tuple(children)
         finally:
             self.records -= record
 

@@ -14,6 +14,7 @@ from wengert.ir.array import Array
 from wengert.ir.types import DEFAULT_FLOAT, as_dtype
 from wengert.nn import functional as F
 from wengert.nn.module import Module
+from wengert.nn.sizes import size
 
 
 class _Activation(Module):
@@ -75,7 +76,7 @@ class PReLU(Module):
     """
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25, dtype: Any = None):
-        self.num_parameters = num_parameters
+        self.num_parameters = size(num_parameters, "PReLU: num_parameters")
         self.weight = Array(np.full((num_parameters,), init, DEFAULT_FLOAT if dtype is None else as_dtype(dtype)))
 
     def forward(self, x: Any) -> Array:

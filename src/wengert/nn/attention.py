@@ -16,6 +16,7 @@ from wengert.nn.init.distributions import normal, uniform, zeros
 from wengert.nn.linear import Linear
 from wengert.nn.module import Module
 from wengert.nn.seed import next_key
+from wengert.nn.sizes import size
 from wengert.ops.contract import matmul
 from wengert.ops.index import zeros as zero_array
 from wengert.ops.promote import number
@@ -57,7 +58,7 @@ class MultiheadAttention(Module):
         add_zero_attn: bool = False, kdim: int | None = None, vdim: int | None = None, batch_first: bool = False,
         dtype: Any = None, key: Any = None,
     ):  # fmt: skip
-        if embed_dim < 1 or num_heads < 1 or embed_dim % num_heads:
+        if size(embed_dim, "MultiheadAttention: embed_dim") % size(num_heads, "MultiheadAttention: num_heads"):
             raise ArgumentError(
                 f"MultiheadAttention: embed_dim {embed_dim} must be divisible by num_heads {num_heads}{at_user_line()}"
             )
@@ -138,14 +139,14 @@ class MultiheadAttention(Module):
         parameter = self.out_proj.weight
         known: dict[int, Array] = {}  # one array given for two stays one
         given = []
-        for x, name, size in zip(
+        for x, name, width in zip(
             (query, key, value), ("query", "key", "value"), (self.embed_dim, self.kdim, self.vdim), strict=True
         ):
             a = known.setdefault(id(x), as_input(x, parameter, self, f"the {name}"))
-            if a.ndim not in (2, 3) or a.shape[-1] != size:
+            if a.ndim not in (2, 3) or a.shape[-1] != width:
                 raise ShapeError(
-                    f"{self!r}: the {name} has shape {a.shape}; expected two or three axes, the last of {size} features"
-                    + at_user_line()
+                    f"{self!r}: the {name} has shape {a.shape}; expected two or three axes, the last of {width} "
+                    f"features{at_user_line()}"
                 )
             given.append(a)
         q, k, v = given

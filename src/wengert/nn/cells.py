@@ -13,6 +13,7 @@ from wengert.nn.functional.linear import linear
 from wengert.nn.init.distributions import uniform
 from wengert.nn.module import Module
 from wengert.nn.seed import next_key
+from wengert.nn.sizes import size
 from wengert.ops.index import zeros
 from wengert.random.keys import split
 from wengert.source import at_user_line
@@ -24,8 +25,8 @@ class _Cell(Module):
     merged: ClassVar[bool] = True
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True, *, dtype: Any = None, key: Any = None):
-        self.input_size = input_size
-        self.hidden_size = hidden_size
+        self.input_size = size(input_size, f"{type(self).__name__}: input_size")
+        self.hidden_size = size(hidden_size, f"{type(self).__name__}: hidden_size")
         bound, width = 1 / math.sqrt(hidden_size), self.gates * hidden_size
         keys = split(next_key(key), 4)
         self.weight_ih = uniform((width, input_size), -bound, bound, key=keys[0], dtype=dtype)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
-import numpy as np
-
 from wengert.array.conv import Padding, Setting
 from wengert.errors import ArgumentError, ShapeError
 from wengert.ir.array import Array
@@ -16,19 +14,12 @@ from wengert.nn.functional.pad import pad_last
 from wengert.nn.init.distributions import uniform
 from wengert.nn.module import Module
 from wengert.nn.seed import next_key
+from wengert.nn.sizes import per_axis, size
 from wengert.ops.window import spread
 from wengert.random.keys import split
 from wengert.source import at_user_line
 
 PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
-
-
-def per_axis(value: Any, n: int, what: str) -> tuple[int, ...]:
-    """A setting as one number for each axis."""
-    values = tuple(value) if isinstance(value, (tuple, list)) else (value,) * n
-    if len(values) != n or not all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in values):
-        raise ArgumentError(f"{what} is {value!r}; expected an integer, or {n} of them{at_user_line()}")
-    return tuple(int(v) for v in values)
 
 
 class _ConvNd(Module):
@@ -43,7 +34,9 @@ class _ConvNd(Module):
         dilation: Setting, groups: int, padding_mode: str, bias: bool, dtype: Any, key: Any, transposed: bool,
     ) -> None:  # fmt: skip
         name, n = type(self).__name__, self.axes
-        if groups < 1 or in_channels % groups or out_channels % groups:
+        for given, what in ((in_channels, "in_channels"), (out_channels, "out_channels"), (groups, "groups")):
+            size(given, f"{name}: {what}")
+        if in_channels % groups or out_channels % groups:
             raise ArgumentError(
                 f"{name}: {in_channels} channels in and {out_channels} out must be divisible by groups = {groups}"
                 + at_user_line()
@@ -57,7 +50,7 @@ class _ConvNd(Module):
         self.kernel_size = per_axis(kernel_size, n, f"{name}: kernel_size")
         self.stride = per_axis(stride, n, f"{name}: stride")
         self.dilation = per_axis(dilation, n, f"{name}: dilation")
-        self.padding = padding if isinstance(padding, str) else per_axis(padding, n, f"{name}: padding")
+        self.padding = padding if isinstance(padding, str) else per_axis(padding, n, f"{name}: padding", least=0)
         self.groups = groups
         self.padding_mode = padding_mode
         channels = (in_channels, out_channels // groups) if transposed else (out_channels, in_channels // groups)
@@ -172,7 +165,7 @@ class _ConvTranspose(_ConvNd):
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups, padding_mode, bias, dtype, key,
             transposed=True,
         )  # fmt: skip
-        self.output_padding = per_axis(output_padding, self.axes, f"{type(self).__name__}: output_padding")
+        self.output_padding = per_axis(output_padding, self.axes, f"{type(self).__name__}: output_padding", least=0)
 
     def forward(self, x: Any, output_size: Any = None) -> Array:
         """`output_size`, the lengths of the result, chooses the output padding."""

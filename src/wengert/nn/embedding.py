@@ -15,6 +15,7 @@ from wengert.nn.dropout import Dropout
 from wengert.nn.functional.inputs import as_input
 from wengert.nn.init.distributions import normal
 from wengert.nn.module import Module
+from wengert.nn.sizes import size
 from wengert.ops.promote import as_array
 from wengert.source import at_user_line
 
@@ -42,8 +43,8 @@ class Embedding(Module):
         self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, *, dtype: Any = None,
         key: Any = None,
     ):  # fmt: skip
-        self.num_embeddings = num_embeddings
-        self.embedding_dim = embedding_dim
+        self.num_embeddings = size(num_embeddings, "Embedding: num_embeddings")
+        self.embedding_dim = size(embedding_dim, "Embedding: embedding_dim")
         self.padding_idx = None
         weight = normal((num_embeddings, embedding_dim), key=key, dtype=dtype)
         if padding_idx is not None:
@@ -95,8 +96,8 @@ class SinusoidalPositionalEncoding(Module):
         self, d_model: int, max_len: int = 5000, dropout: float = 0.0, batch_first: bool = True, dtype: Any = None,
         key: Any = None,
     ):  # fmt: skip
-        self.d_model = d_model
-        self.max_len = max_len
+        self.d_model = size(d_model, f"{type(self).__name__}: d_model")
+        self.max_len = size(max_len, f"{type(self).__name__}: max_len")
         self.batch_first = batch_first
         angle = np.arange(max_len)[:, None] * np.exp(np.arange(0, d_model, 2) * (-math.log(10000.0) / d_model))
         table = np.stack((np.sin(angle), np.cos(angle)), axis=-1).reshape(max_len, -1)[:, :d_model]
@@ -120,8 +121,8 @@ class LearnedPositionalEncoding(Module):
         self, d_model: int, max_len: int, dropout: float = 0.0, batch_first: bool = True, dtype: Any = None,
         key: Any = None,
     ):  # fmt: skip
-        self.d_model = d_model
-        self.max_len = max_len
+        self.d_model = size(d_model, f"{type(self).__name__}: d_model")
+        self.max_len = size(max_len, f"{type(self).__name__}: max_len")
         self.batch_first = batch_first
         self.weight = normal((max_len, d_model), std=0.02, key=key, dtype=dtype)
         self.dropout = Dropout(dropout)

@@ -13,6 +13,7 @@ from wengert.nn.functional.inputs import as_input, check_features
 from wengert.nn.init.distributions import uniform
 from wengert.nn.module import Module
 from wengert.nn.seed import next_key
+from wengert.nn.sizes import size
 from wengert.ops.promote import as_array
 from wengert.ops.shape import reshape
 from wengert.random.keys import split
@@ -36,8 +37,8 @@ class Linear(Module):
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, dtype: Any = None, key: Any = None):
-        self.in_features = in_features
-        self.out_features = out_features
+        self.in_features = size(in_features, "Linear: in_features", least=0)
+        self.out_features = size(out_features, "Linear: out_features", least=0)
         bound = 1 / math.sqrt(in_features) if in_features else 0.0
         keys = split(next_key(key))
         self.weight = uniform((out_features, in_features), -bound, bound, key=keys[0], dtype=dtype)
@@ -62,9 +63,9 @@ class Bilinear(Module):
         self, in1_features: int, in2_features: int, out_features: int, bias: bool = True, dtype: Any = None,
         key: Any = None,
     ):  # fmt: skip
-        self.in1_features = in1_features
-        self.in2_features = in2_features
-        self.out_features = out_features
+        self.in1_features = size(in1_features, "Bilinear: in1_features")
+        self.in2_features = size(in2_features, "Bilinear: in2_features")
+        self.out_features = size(out_features, "Bilinear: out_features")
         bound = 1 / math.sqrt(in1_features)
         keys = split(next_key(key))
         self.weight = uniform((out_features, in1_features, in2_features), -bound, bound, key=keys[0], dtype=dtype)

@@ -16,6 +16,7 @@ from wengert.nn.functional.inputs import as_input
 from wengert.nn.functional.norm import moments, per_channel, scaled
 from wengert.nn.init.distributions import ones, zeros
 from wengert.nn.module import Module
+from wengert.nn.sizes import lengths, size
 from wengert.ops.promote import convert
 from wengert.ops.shape import reshape
 from wengert.source import at_user_line
@@ -33,7 +34,7 @@ class _RunningNorm(Module):
         self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
         track_running_stats: bool = True, dtype: Any = None, *, bias: bool = True,
     ):  # fmt: skip
-        self.num_features = num_features
+        self.num_features = size(num_features, f"{type(self).__name__}: num_features")
         self.eps = eps
         self.momentum = momentum
         self.affine = affine
@@ -163,10 +164,6 @@ class InstanceNorm3d(_InstanceNorm):
     ranks, unbatched = (5,), 4
 
 
-def _as_shape(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
-    return tuple(normalized_shape) if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)  # type: ignore[return-value]
-
-
 class LayerNorm(Module):
     """Each example normalised over its last axes.
 
@@ -181,7 +178,7 @@ class LayerNorm(Module):
         self, normalized_shape: int | Sequence[int], eps: float = 1e-5, elementwise_affine: bool = True,
         bias: bool = True, dtype: Any = None,
     ):  # fmt: skip
-        self.normalized_shape = _as_shape(normalized_shape)
+        self.normalized_shape = lengths(normalized_shape, f"{type(self).__name__}: normalized_shape")
         self.eps = eps
         self.elementwise_affine = elementwise_affine
         self.weight = ones(self.normalized_shape, dtype=dtype) if elementwise_affine else None
@@ -207,7 +204,7 @@ class RMSNorm(Module):
         self, normalized_shape: int | Sequence[int], eps: float | None = None, elementwise_affine: bool = True,
         dtype: Any = None,
     ):  # fmt: skip
-        self.normalized_shape = _as_shape(normalized_shape)
+        self.normalized_shape = lengths(normalized_shape, f"{type(self).__name__}: normalized_shape")
         self.eps = eps
         self.elementwise_affine = elementwise_affine
         self.weight = ones(self.normalized_shape, dtype=dtype) if elementwise_affine else None
@@ -229,7 +226,7 @@ class GroupNorm(Module):
         self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, dtype: Any = None, *,
         bias: bool = True,
     ):  # fmt: skip
-        if num_channels % num_groups:
+        if size(num_channels, "GroupNorm: num_channels") % size(num_groups, "GroupNorm: num_groups"):
             raise ArgumentError(
                 f"GroupNorm: {num_channels} channels can't be divided into {num_groups} groups{at_user_line()}"
             )

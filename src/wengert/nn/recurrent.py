@@ -16,6 +16,7 @@ from wengert.nn.functional.linear import linear
 from wengert.nn.init.distributions import uniform
 from wengert.nn.module import Module
 from wengert.nn.seed import next_key
+from wengert.nn.sizes import size
 from wengert.ops.index import iota, zeros
 from wengert.ops.promote import as_array, convert
 from wengert.ops.shape import concat_p, permute, reshape
@@ -38,17 +39,12 @@ class _Recurrent(Module):
         bidirectional: bool, truncate: int | None, dtype: Any, key: Any,
     ) -> None:  # fmt: skip
         name = type(self).__name__
-        if min(input_size, hidden_size, num_layers) < 1:
-            raise ArgumentError(
-                f"{name}: input_size {input_size}, hidden_size {hidden_size} and num_layers {num_layers} must be "
-                f"positive{at_user_line()}"
-            )
         check_probability(dropout, f"{name}: dropout")
         if truncate is not None and (not isinstance(truncate, int) or truncate < 1):
             raise ArgumentError(f"{name}: truncate is {truncate!r}; expected a number of steps or None{at_user_line()}")
-        self.input_size = input_size
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
+        self.input_size = size(input_size, f"{name}: input_size")
+        self.hidden_size = size(hidden_size, f"{name}: hidden_size")
+        self.num_layers = size(num_layers, f"{name}: num_layers")
         self.bias = bias
         self.batch_first = batch_first
         self.dropout = dropout
@@ -148,15 +144,15 @@ class _Recurrent(Module):
         if len(given) != self.states:
             raise ArgumentError(f"{self!r}: the first state is a pair (h, c){at_user_line()}")
         result = []
-        for s, size in zip(given, self._sizes(), strict=True):
+        for s, width in zip(given, self._sizes(), strict=True):
             s = as_input(s, x, self, "the first state", "the input")
-            expected = (count, size) if alone else (count, n, size)
+            expected = (count, width) if alone else (count, n, width)
             if s.shape != expected:
                 raise ShapeError(
                     f"{self!r}: a first state of shape {s.shape}; expected {expected}, (layers · directions, batch, "
                     f"size){at_user_line()}"
                 )
-            result.append([reshape(s[i], (n, size)) for i in range(count)])
+            result.append([reshape(s[i], (n, width)) for i in range(count)])
         return result
 
     def _alive(self, x: Array, lengths: Any, mask: Any, swapped: bool) -> Array | None:
