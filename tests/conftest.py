@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
 from hypothesis import HealthCheck, settings
 
@@ -10,3 +11,7 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", parent=settings.get_profile("here"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+# compiled programs of this run are kept beside, and thrown away with it
+_kept = tempfile.TemporaryDirectory(prefix="wengert-tests-", ignore_cleanup_errors=True)
+os.environ["WENGERT_CACHE_DIR"] = _kept.name
