@@ -194,7 +194,7 @@ class Forward:
         phase = plan.axes[plan.banded].phases[0]
         shift = code.mul(band, -(plan.band * phase.step // phase.period))
         shifts = (shift, 0) if plan.banded == 0 else (0, shift)
-        pack_image(code, spec.axes, plan.axes, shifts, (spec.c, spec.x[1], plan.room), x, self.image)
+        pack_image(code, spec.axes, plan.axes, shifts, (spec.c, spec.x[1], plan.room), x, self.image, spec.formula)
 
     def rows(self, counts: tuple[Index, Index]) -> Iterator[tuple[tuple[Phase, Phase], tuple[Index, Index], Any]]:
         """Loops over the outer axes of a band, phase by phase: the phases, the place, and that within the phase."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
+from wengert.execute.native.conv.formula import Formula
 from wengert.execute.native.conv.gather import clear, gather_function
 from wengert.execute.native.conv.spec import Axis
 from wengert.execute.native.product.code import I64, Code, Index
@@ -69,6 +70,7 @@ def pack_image(
     channels: tuple[int, int, int],
     x: ir.Value,
     target: ir.Value,
+    formula: Formula | None = None,
 ) -> None:
     """What outputs see of x, with zeros where nothing is; `channels` holds their number, stride, and room.
 
@@ -86,7 +88,7 @@ def pack_image(
     if high <= low:
         return
     source = (axes[2].x, across)
-    gather = gather_function(code.b.module, code.machine, high - low, count, source, packed[2].dilation * room)
+    gather = gather_function(code.b.module, code.machine, high - low, count, source, packed[2].dilation * room, formula)
 
     def there(k: int, i: Index) -> Index:
         first, _, place = ranges[k]

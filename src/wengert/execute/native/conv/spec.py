@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class ConvSpec:
     axes: tuple[Axis, Axis, Axis]
     x: tuple[int, int]
     kernel: tuple[int, int]
+    formula: tuple[Any, ...] | None = None  # of each number of x, on the way in (see `formula`)
 
     @property
     def itemsize(self) -> int:

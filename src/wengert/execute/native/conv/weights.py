@@ -119,7 +119,7 @@ class Weights:
         code, plan, spec = self.code, self.plan, self.spec
         clear(code, self.sums, plan.sums)
         for x, kernel in self.examples(block, g, first_o):
-            pack_image(code, spec.axes, plan.axes, (0, 0), (spec.n, spec.x[0], plan.room), x, self.image)
+            pack_image(code, spec.axes, plan.axes, (0, 0), (spec.n, spec.x[0], plan.room), x, self.image, spec.formula)
             self.pack_kernel(kernel)
             self.add()
 

@@ -169,7 +169,9 @@ def band_function(module: ir.Module, machine: Machine, plan: WinogradPlan) -> ir
     examples: Index = count if tiling.examples > 1 else 1
     for i in code.loop(0, examples):
         here = code.at(x, code.mul(i, spec.x[0]))
-        pack_image(code, spec.axes, packed, (0, shift), (spec.c, spec.x[1], tiling.channels), here, at.image)
+        pack_image(
+            code, spec.axes, packed, (0, shift), (spec.c, spec.x[1], tiling.channels), here, at.image, spec.formula
+        )
         for r in code.loop(0, tiling.rows):
             there = code.mul(code.add(code.mul(i, tiling.rows), r), tiling.right * tiling.channels)
             code.b.call(forth, [code.at(at.image, code.mul(r, F2.m * row)), code.at(at.inputs, there)])

@@ -144,7 +144,8 @@ class WinogradWeights:
         step = spec.x[1], spec.kernel[1]
         for e in code.loop(0, tiling.examples):
             source = code.at(x, code.mul(e, step[0]))
-            pack_image(code, spec.axes, packed, (0, shift), (spec.n, spec.x[0], tiling.channels), source, self.image)
+            channels = (spec.n, spec.x[0], tiling.channels)
+            pack_image(code, spec.axes, packed, (0, shift), channels, source, self.image, spec.formula)
             source = code.at(kernel, code.mul(e, step[1]))
             pack_image(code, axes, whole, (0, shift), (spec.o, spec.kernel[0], tiling.results), source, self.picture)
             for r in code.loop(0, tiling.rows):
