@@ -7,9 +7,9 @@
 
 Every engine gets the same numbers and runs what its users would run: Wengert and JAX plain functions under `jit`,
 PyTorch its fused functions (linear, lstm, attention, cross-entropy) and an update in place. Parameters come back and
-go into the next call. Losses and gradients are compared before anything is timed. PyTorch (unless it says otherwise)
-and JAX use every core. Floor: flops of products and convolutions over the measured peak of the same cores.
-`taskset -c 0 python …` compares them on one core.
+go into the next call; those of "Wengert, nn" belong to `nn` modules and are updated in place by `optim.SGD`. Losses and
+gradients are compared before anything is timed. PyTorch (unless it says otherwise) and JAX use every core. Floor: flops
+of products and convolutions over the measured peak of the same cores. `taskset -c 0 python …` compares on one core.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import networks
 import numpy as np
 from inside import made_of
+from networks import Network, NetworkStep
 from peak import peak_flops
 from timing import best_in_turns, duration, machine, optional, print_table, seconds, times
 
 import wengert as wg
-from wengert import tree
+from wengert import nn, tree
 
 torch, jax = optional("torch"), optional("jax")
 
@@ -82,10 +84,10 @@ def wengert_engine() -> SimpleNamespace:
 
 
 def jax_engine() -> SimpleNamespace:
-    nn, lax = jax.nn, jax.lax
+    j, lax = jax.nn, jax.lax
     return array_engine(
-        optional("jax.numpy"), softmax=nn.softmax, log_softmax=nn.log_softmax, one_hot=nn.one_hot, sigmoid=nn.sigmoid,
-        scan=lax.scan, gelu=lambda x: nn.gelu(x, approximate=False),
+        optional("jax.numpy"), softmax=j.softmax, log_softmax=j.log_softmax, one_hot=j.one_hot, sigmoid=j.sigmoid,
+        scan=lax.scan, gelu=lambda x: j.gelu(x, approximate=False),
         conv=lambda x, k: lax.conv_general_dilated(x, k, (1, 1), "SAME"),
     )  # fmt: skip
 
@@ -118,6 +120,7 @@ class Work(NamedTuple):
     x: np.ndarray
     y: np.ndarray
     flops: float
+    network: Network  # the same model made of modules
 
 
 RNG = np.random.default_rng(0)
@@ -145,7 +148,8 @@ def stack(sizes: Sequence[int], batch: int, act: str, gain: float, regress: bool
     y = normal(batch, sizes[-1]) if regress else RNG.integers(0, sizes[-1], batch)
     # forward and two adjoints a product; nobody asks for the adjoint by x
     flops = 2 * batch * (3 * sum(i * o for i, o in pairs) - pairs[0][0] * pairs[0][1])
-    return Work(loss, [dense(i, o, gain) for i, o in pairs], normal(batch, sizes[0]), y, flops)
+    network = networks.stack({"relu": nn.ReLU, "tanh": nn.Tanh}[act], everywhere=regress)
+    return Work(loss, [dense(i, o, gain) for i, o in pairs], normal(batch, sizes[0]), y, flops, network)
 
 
 def mlp(tiny: bool) -> Work:
@@ -169,7 +173,7 @@ def lstm(tiny: bool) -> Work:
 
     params = [*dense(inputs, 4 * size)[:1], *dense(size, 4 * size), *dense(size, 10)]
     flops = 2 * steps * batch * 4 * size * (2 * inputs + 3 * size) + 6 * batch * size * 10
-    return Work(loss, params, normal(steps, batch, inputs), RNG.integers(0, 10, batch), flops)
+    return Work(loss, params, normal(steps, batch, inputs), RNG.integers(0, 10, batch), flops, networks.lstm)
 
 
 def resnet(tiny: bool) -> Work:
@@ -186,7 +190,8 @@ def resnet(tiny: bool) -> Work:
     blocks = [kernels[k : k + 2] for k in (1, 3, 5)]
     flops = 2 * batch * channels * channels * (3 * side - 2) ** 2 * (3 * 7 - 1)  # of windows, what is not padding
     x = normal(batch, channels, side, side)
-    return Work(loss, [kernels[0], blocks, dense(channels, 10)], x, RNG.integers(0, 10, batch), flops)
+    params = [kernels[0], blocks, dense(channels, 10)]
+    return Work(loss, params, x, RNG.integers(0, 10, batch), flops, networks.resnet)
 
 
 def transformer(tiny: bool) -> Work:
@@ -209,7 +214,8 @@ def transformer(tiny: bool) -> Work:
     rows = batch * tokens
     flops = layers * 6 * rows * (12 * d * d + 2 * tokens * d) - 2 * rows * 3 * d * d
     params = [[block() for _ in range(layers)], dense(d, 10)]
-    return Work(loss, params, normal(batch, tokens, d), RNG.integers(0, 10, batch), flops)
+    x, y = normal(batch, tokens, d), RNG.integers(0, 10, batch)
+    return Work(loss, params, x, y, flops, networks.transformer(HEADS))
 
 
 ROWS = {
@@ -274,8 +280,11 @@ def torch_step(work: Work, compiled: bool = False, threads: int | None = None) -
     return Step(step, params, torch.tensor(work.x), torch.tensor(work.y), lambda out: out)
 
 
-def contenders(work: Work, peers: bool, compiled: bool) -> dict[str, Callable[[], Step]]:
-    result: dict[str, Callable[[], Step]] = {"Wengert": lambda: wengert_step(work)}
+def contenders(work: Work, peers: bool, compiled: bool) -> dict[str, Callable[[], Any]]:
+    result: dict[str, Callable[[], Any]] = {
+        "Wengert": lambda: wengert_step(work),
+        "Wengert, nn": lambda: NetworkStep(work.network, work.params, flat(work.params), work.x, work.y),
+    }
     if not peers:
         return {**result, "Wengert, by NumPy": lambda: wengert_step(work, "numpy")}
     if torch is not None:
@@ -338,7 +347,7 @@ def main() -> None:
         made = {n: first_call(n, m, work) for n, m in contenders(work, peers, not options.no_compile).items()}
         compare(title, {n: m[2] for n, m in made.items()}, {n: m[3] for n, m in made.items()})
         best = best_in_turns({n: m[0] for n, m in made.items()}, 0.01 if options.tiny else options.budget)
-        rival = min(t for n, t in best.items() if n != "Wengert") if len(best) > 1 else math.nan
+        rival = min((t for n, t in best.items() if not n.startswith("Wengert")), default=math.nan)
         mine, floor = best["Wengert"], work.flops / peak
         ratios = [times(rival / mine), duration(floor), f"{100 * floor / mine:.0f} %"]
         rows.append([title, *(duration(best[n]) for n in names), *ratios])
