@@ -12,7 +12,7 @@ import pytest
 import wengert as wg
 from wengert.execute import native
 from wengert.execute import numpy as reference
-from wengert.execute.native.statements import Evaluate
+from wengert.execute.native.statements import Evaluate, Loop, Nest, Product
 
 rng = np.random.default_rng(0)
 
@@ -172,3 +172,49 @@ def test_gradient_descent_through_newton_is_all_code() -> None:
 
     check(descend, np.float64(1.0))
     check(wg.grad(descend), np.float64(1.0), tolerance=1e-10)
+
+
+W = 0.05 * rng.normal(size=(96, 96))
+XS = rng.normal(size=(6, 96))
+
+# What a turn emits and hands on, computed in place or not: vectors too long for registers
+TURNS = {
+    "swapped": lambda c, x: ((c[1], c[0] + x), c[0] - c[1]),
+    "fibonacci, emitted": lambda c, x: ((c[1], (s := c[0] + c[1] * x)), s),
+    "through a product": lambda c, x: ((W @ c[0] + x, c[1] * 0.5 + c[0]), wg.tanh(c[1])),
+    "flipped": lambda c, x: ((wg.flip(c[0], axis=0) + x, wg.flip(c[1], axis=0)), c[1]),
+    "rolled": lambda c, x: ((wg.roll(c[0], 1) * 0.9 + x, c[1] + wg.roll(c[0], -3)), (c[0], x)),
+    "in place, old and new emitted": lambda c, x: ((h := wg.tanh(c[0] + x), c[1] * h), (c[0], h, c[1] * h)),
+    "a part of the other": lambda c, x: ((wg.concat([c[1][5:], c[0][:5]]), wg.sin(c[0]) * x), wg.sum(c[1])),
+    "the sequence becomes the carry": lambda c, x: ((x, c[0]), c[1] + x),
+    "one value for both": lambda c, x: (((s := wg.sin(c[0] + c[1]) + x), s), s),
+    "gates": lambda c, x: (
+        (wg.tanh(c[0]) * (g := 1.0 / (1.0 + wg.exp(wg.concat([W @ c[0] + x, c[1] - x]))))[:96], c[1] * g[96:]),
+        wg.exp(-c[0]),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TURNS)
+def test_turns_in_place(name: str) -> None:
+    def f(a: Any, b: Any, xs: Any) -> Any:
+        return wg.scan(TURNS[name], (a, b), xs)
+
+    a, b = rng.normal(size=(2, 96))
+    check(f, a, b, XS)
+    check(lambda *v: wg.grad(lambda *v: sum(wg.sum(wg.sin(o)) for o in wg.tree.leaves(f(*v))), (0, 1, 2))(*v), a, b, XS)
+    check(lambda *v: wg.vmap(f, in_axes=(0, None, None))(*v), np.stack([a, b]), b, XS)
+
+
+def test_a_recurrent_cell_copies_nothing() -> None:
+    def cell(h: Any, x: Any) -> Any:
+        h = wg.tanh(h @ W + x)
+        return h, h
+
+    def f(h: Any, xs: Any) -> Any:
+        return wg.sum(wg.square(wg.scan(cell, h, xs)[1]))
+
+    graph = wg.jit(wg.grad(f)).lower(rng.normal(size=(40, 96)), rng.normal(size=(6, 40, 96))).graph
+    bodies = [s.body for s in native.compiled(graph).program.statements if isinstance(s, Loop)]
+    kinds = [[type(s) for s in body if isinstance(s, (Nest, Product))] for body in bodies]
+    assert kinds in ([[Product], [Nest, Product]], [[Product, Nest], [Nest, Product]]), kinds

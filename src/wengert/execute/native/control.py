@@ -8,6 +8,7 @@ from typing import Any
 from wengert.execute.native.elementwise import has_registers
 from wengert.execute.native.lower import CONTROL, Lowering, NoCodeError, is_static, load
 from wengert.execute.native.statements import Branch, Expr, Loop, Reduction
+from wengert.execute.native.turns import end_turn
 from wengert.execute.native.views import Buffer, Counter, Store, View, dense, row_major
 from wengert.ir.graph import Graph, Node
 from wengert.ir.types import ArrayType, Length, bool_, int32
@@ -37,24 +38,6 @@ def _carry(outer: Lowering, values: Sequence[Expr], types: Sequence[ArrayType]) 
     return places
 
 
-def _turn_over(inner: Lowering, new: Sequence[Expr], places: Sequence[View]) -> None:
-    """The new carry into the carry's places, once nothing reads the old one any more."""
-    own = {id(p.buffer) for p in places}
-    ready = []
-    for value, place in zip(new, places, strict=True):
-        view = inner.place(value)
-        here = view.buffer is place.buffer and not view.steps
-        if here and view.strides == place.strides and view.offset == place.offset:
-            continue  # unchanged
-        if id(view.buffer) in own or view.steps:  # it hangs on the carry: read it before that is overwritten
-            kept = dense(Buffer("work", -1, place.buffer.dtype, place.buffer.size), place.shape)
-            inner.copy(load(view), kept)
-            view = kept
-        ready.append((view, place))
-    for view, place in ready:
-        inner.copy(load(view), place)
-
-
 def _need_registers(*graphs: Graph) -> None:
     for graph in graphs:
         for t in (*graph.in_types, *graph.out_types):
@@ -79,11 +62,6 @@ def _new_store(outer: Lowering, types: Sequence[ArrayType]) -> tuple[Store, list
     return store, views
 
 
-def _emit(inner: Lowering, values: Sequence[Expr], places: Sequence[View], counter: Counter) -> None:
-    for value, place in zip(values, places, strict=True):
-        inner.copy(load(inner.place(value)), place.element(counter))
-
-
 def scan(outer: Lowering, node: Node, args: list[Expr]) -> dict[int, Expr]:
     p = node.params
     body, nc, nk = p["body"], p["num_consts"], p["num_carry"]
@@ -106,8 +84,7 @@ def scan(outer: Lowering, node: Node, args: list[Expr]) -> dict[int, Expr]:
     xs = [load(outer.place(a).element(counter)) for a in args[nc + nk :]]
     inner = _inside(outer, body, [*consts, *map(load, carry), *xs])
     outs = [inner.value(o) for o in body.outputs]
-    _emit(inner, [outs[k] for k in kept], ys, counter)
-    _turn_over(inner, outs[:nk], carry)
+    end_turn(inner, outs[:nk], carry, [outs[k] for k in kept], [y.element(counter) for y in ys])
     outer.append(Loop(counter, turns, p["reverse"], [], None, inner.statements, store), *carry, *ys)
     found = dict(zip([*range(nk), *kept], [*carry, *ys], strict=True))
     return {node.outputs[k].index: load(v) for k, v in found.items()}
@@ -134,8 +111,8 @@ def while_loop(outer: Lowering, node: Node, args: list[Expr]) -> dict[int, Expr]
     kept = [k for k, o in enumerate(node.outputs[nk:], nk) if outer.uses[o.index]]
     if kept:
         store, ys = _new_store(outer, [[*body.out_types, *test.out_types][k] for k in kept])
-        _emit(inner, [[*outs, load(answer)][k] for k in kept], ys, counter)
-    _turn_over(inner, outs[:nk], carry)
+    emitted = [[*outs, load(answer)][k] for k in kept]
+    end_turn(inner, outs[:nk], carry, emitted, [y.element(counter) for y in ys])
     outer.append(Loop(counter, None, False, asked.statements, going, inner.statements, store), *carry, *ys)
     found = dict(zip([*range(nk), *kept], [*carry, *ys], strict=True))
     return {node.outputs[k].index: load(v) for k, v in found.items()}
@@ -164,7 +141,7 @@ def switch(outer: Lowering, node: Node, args: list[Expr]) -> dict[int, Expr]:
     for graph in branches:
         inner = _inside(outer, graph, operands)
         for o, target in zip(graph.outputs, targets, strict=True):
-            inner.copy(load(inner.place(inner.value(o))), target)
+            inner.put(inner.value(o), target)
         bodies.append(inner.statements)
     assert index.view is not None
     outer.append(Branch(index.view, bodies), *targets)

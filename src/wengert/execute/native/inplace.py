@@ -47,7 +47,7 @@ def write_over_inputs(program: Program, candidates: Mapping[int, Sequence[int]])
         k, root = place
         free = [j for j in donors if j in inputs and j not in found.values() and inputs[j].size == _size(program, o)]
         read = {j: last[id(inputs[j])] for j in free}  # the last statement that does
-        fit = [j for j in free if read[j] < k or (read[j] == k and _only_own(program.statements[k], root, inputs[j]))]
+        fit = [j for j in free if read[j] < k or (read[j] == k and only_own(program.statements[k], root, inputs[j]))]
         if fit:  # the one that is read there, if there is one: it is in the cache
             found[o] = max(fit, key=read.__getitem__)
     _rename(program, {id(program.results[o].buffer): inputs[j] for o, j in found.items()})
@@ -71,7 +71,7 @@ def _written_once(program: Program, buffer: Buffer, writers: Sequence[int]) -> t
     return (writers[0], roots[0]) if len(roots) == 1 and whole else None
 
 
-def _only_own(statement: Statement, root: int, buffer: Buffer) -> bool:
+def only_own(statement: Statement, root: int, buffer: Buffer) -> bool:
     """Whether the statement reads `buffer` only at each root's own index, and not for the first time after `root`."""
     assert isinstance(statement, (Nest, Product))
     if isinstance(statement, Product):
@@ -109,18 +109,18 @@ def _rename(program: Program, new: Mapping[int, Buffer]) -> None:
     """Windows onto buffers become windows onto others, by the identity of the old ones."""
     if not new:
         return
-    for view in (*program.results, *(v for s in program.statements for v in _views(s))):
+    for view in (*program.results, *(v for s in program.statements for v in views_of(s))):
         if id(view.buffer) in new:
             object.__setattr__(view, "buffer", new[id(view.buffer)])
 
 
-def _views(statement: Statement) -> Iterator[View]:
+def views_of(statement: Statement) -> Iterator[View]:
     """Every window that a statement mentions."""
     direct: list[View] = []
     exprs: list[Expr] = []
     if isinstance(statement, (Loop, Branch, Block)):
         for inner in inner_statements(statement):
-            yield from _views(inner)
+            yield from views_of(inner)
         if isinstance(statement, Branch):
             direct.append(statement.index)
         elif isinstance(statement, Loop) and statement.test_value is not None:
@@ -130,12 +130,12 @@ def _views(statement: Statement) -> Iterator[View]:
     elif isinstance(statement, Reduction):
         direct.append(statement.target)
         exprs.append(statement.expr)
-    else:
+    elif isinstance(statement, (Nest, Product)):
         for r in statement.roots:
             direct.append(r.target)
             exprs += [r.expr, r.loaded]
         if isinstance(statement, Product):
-            direct += [statement.x, statement.y, *([statement.scratch] if statement.scratch else [])]
+            direct += [statement.x, statement.y]
     seen: set[int] = set()
     while exprs:
         e = exprs.pop()

@@ -162,6 +162,13 @@ class Lowering:
         copied = Expr("copy", (value,), target.shape, target.buffer.dtype)
         self.append(Nest(target.shape, [Root(copied, target, load(target))]), target)
 
+    def put(self, value: Expr, target: View) -> None:
+        """`value` at `target`, a window that nothing reads yet: computed there, unless it lies elsewhere already."""
+        if value.view is None and id(value) not in self.stored:
+            self.store(value, target)
+        else:
+            self.copy(load(self.place(value)), target)
+
     def _control(self, node: Node, args: list[Expr]) -> bool:
         """Loops and branches as statements; False where a step inside has no code."""
         statements, roots = len(self.statements), [len(getattr(s, "roots", ())) for s in self.statements]
@@ -257,7 +264,7 @@ def _leaves(e: Expr, same: bool, made_by: dict[int, int], leaves: dict[int, bool
     if e.view is not None:
         at = made_by.get(id(e.view.buffer))
         if at is not None:
-            leaves[at] = leaves.get(at, True) and same and e.view.contiguous
+            leaves[at] = leaves.get(at, True) and same and e.view.contiguous and e.view.offset == 0
         for position in e.view.positions:  # read before the statement begins
             if (at := made_by.get(id(position.buffer))) is not None:
                 leaves[at] = False

@@ -86,12 +86,14 @@ def pad(lowering: Lowering, node: Node, args: list[Expr]) -> dict[int, Expr]:
 def concat(lowering: Lowering, node: Node, args: list[Expr]) -> dict[int, Expr]:
     if not node.outputs[0].size:
         raise NoCodeError
-    target, axis, at = lowering.new(node.outputs[0]), node.params["axis"], 0
+    target, axis, at, last = lowering.new(node.outputs[0]), node.params["axis"], 0, 0
     for x in args:
         if elements(x.shape):
             start = tuple(at if k == axis else 0 for k in range(len(x.shape)))
-            lowering.copy(load(lowering.place(x)), target.sliced(start, (1,) * len(start), x.shape))
+            lowering.put(x, target.sliced(start, (1,) * len(start), x.shape))
+            last = max(last, lowering.made_by[id(target.buffer)])
         at += x.shape[axis]
+    lowering.made_by[id(target.buffer)] = last
     return {node.outputs[0].index: load(target)}
 
 
