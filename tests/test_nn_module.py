@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -174,6 +176,33 @@ def test_tied_weights() -> None:
     other.load_state_dict(model.state_dict())
     assert other.embed.weight is other.out.weight
     np.testing.assert_array_equal(np.asarray(model(np.array([1]))), np.asarray(other(np.array([1]))))
+
+
+def test_arrays_in_containers_of_any_kind_have_names() -> None:
+    @dataclasses.dataclass
+    class Pair:
+        left: Any
+        label: str = "pair"
+
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            self.pair = Pair(wg.ones(2))
+            self.queue = collections.deque([wg.ones(3), nn.Linear(1, 1)])
+            self.fixed = (wg.ones(1),)
+
+    model = Odd()
+    arrays = ["pair.left", "queue.0", "queue.1.weight", "queue.1.bias", "fixed.0"]
+    assert list(model.state_dict()) == arrays and model.count_parameters() == 8
+    assert names(model.named_children()) == ["queue.1"]
+    model.load_state_dict({"pair.left": np.zeros(2)}, strict=False)
+    assert not np.asarray(model.pair.left).any()
+    with pytest.raises(TreeError, match=r"in a tuple.*fixed\.0"):
+        model.load_state_dict({"pair.left": np.ones(2), "fixed.0": np.zeros(1)}, strict=False)
+    assert not np.asarray(model.pair.left).any(), "nothing was loaded"
+    child = nn.Sequential(nn.Linear(1, 1))
+    child.parent = child
+    with pytest.raises(TreeError, match="contains itself, at 'parent'"):
+        child.state_dict()
 
 
 def test_types() -> None:

@@ -43,6 +43,7 @@ def load(model: Module, state: Mapping[str, Any], strict: bool) -> tuple[list[st
             ("not in the model", extra if strict else []),
             ("of another shape", misshaped),
             ("of another type", complex_),
+            ("in a tuple or the like, which can't be assigned to", [n for n in values if not known[n].assignable]),
         )
         if names
     ]
