@@ -96,3 +96,38 @@ def write(path: Path, width: float, height: float, parts: Sequence[str]) -> None
         f'font-family="sans-serif"><rect width="100%" height="100%" fill="white"/>\n{body}\n</svg>\n',
         encoding="utf-8",
     )
+
+
+def bands(path: Path, title: str, panels: Mapping[str, Sequence[Any]], across: str = "step") -> None:
+    """One panel for each name, in it one strip for each layer: arrays (n, 3) of least, middle and largest value."""
+    wide, strip = 250, 46
+    most = max(len(layers) for layers in panels.values())
+    parts = [text(len(panels) * wide / 2, 20, title, size=15, anchor="middle")]
+    for p, (name, layers) in enumerate(panels.items()):
+        left = p * wide + 40
+        parts.append(text(left, 44, name, size=12))
+        for k, values in enumerate(layers):
+            parts += band(values, left, 54 + k * (strip + 8), wide - 52, strip, COLOURS[p % len(COLOURS)])
+    height = 54 + most * (strip + 8) + 24
+    note = f"{across}; a strip for each layer, input on top"
+    parts.append(text(len(panels) * wide / 2, height - 8, note, anchor="middle"))
+    write(path, len(panels) * wide, height, parts)
+
+
+def band(values: Any, left: float, top: float, wide: float, tall: float, colour: str) -> list[str]:
+    """The area between least and largest value, and the line of the middle one."""
+    low, high = float(min(v[0] for v in values)), float(max(v[2] for v in values))
+    span = (high - low) or 1.0
+
+    def curve(which: int) -> list[str]:
+        return [
+            f"{left + wide * i / max(len(values) - 1, 1):.1f} {top + tall * (high - float(v[which])) / span:.1f}"
+            for i, v in enumerate(values)
+        ]
+
+    return [
+        f'<path d="M{"L".join(curve(2) + curve(0)[::-1])}Z" fill="{colour}" opacity="0.35"/>',
+        f'<path d="M{"L".join(curve(1))}" fill="none" stroke="{colour}"/>',
+        text(left - 4, top + 10, f"{high:.2g}", size=9, anchor="end"),
+        text(left - 4, top + tall, f"{low:.2g}", size=9, anchor="end"),
+    ]

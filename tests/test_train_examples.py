@@ -87,3 +87,14 @@ def test_sequences(tmp_path: Path) -> None:
     assert min(right[k] for k in ("RNN", "GRU", "LSTM")) > 80
     assert "squared error" in picture(tmp_path / "adding.svg")
     picture(tmp_path / "sequential_digits.svg")
+
+
+def test_activations(tmp_path: Path) -> None:
+    """Sigmoids alone learn nothing in eight layers; with batch normalisation they do."""
+    pytest.importorskip("sklearn")
+    rows = re.findall(r"^([\w ,]+?) {2,}([\d.e+-]+) +([\d.]+) +([\d.]+) %", run("activations.py", tmp_path), re.M)
+    ratio, right = {r[0]: float(r[1]) for r in rows}, {r[0]: float(r[3]) for r in rows}
+    assert ratio["sigmoid"] < 1e-4 and right["sigmoid"] < 30
+    assert min(right["sigmoid, batch norm"], right["ReLU, batch norm"]) > 85
+    assert "sigmoid, batch norm" in picture(tmp_path / "activations_ranges.svg")
+    picture(tmp_path / "activations_losses.svg")
