@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from wengert.array.creation import zeros_like
-from wengert.control.cond import cond
+from wengert.array.searching import where
 from wengert.errors import ArgumentError
 from wengert.ir.array import Array
 from wengert.ir.types import int64
@@ -21,8 +21,9 @@ from wengert.source import at_user_line
 class Accumulate(Module):
     """An optimizer that updates at every `every`-th call, by the mean of the gradients of those calls.
 
-    Equal to one step on the `every` batches together, where the loss is a mean over equal batches. Inside `jit` the
-    update is one side of a branch: the other calls do not pay for it.
+    Equal to one step on the `every` batches together, where the loss is a mean over equal batches. The update is
+    computed at every call, and chosen at each `every`-th: compiled, that costs less than a branch, because it is done
+    while the gradient is in registers, in place.
 
     Args:
         optimizer: what makes the update; made for the same model.
@@ -53,20 +54,19 @@ class Accumulate(Module):
         values = [as_array(s.value) for s in mine]
         sums = [s if g is None else s + g for s, g in zip(self.sums, found, strict=True)]
         self.calls = self.calls + 1
+        means = [sums[i] / self.every if i in given else None for i in range(len(sums))]
+        new, state, shared = o.advance(values, means, o.state, o.shared, o.steps)
+        due = self.calls % self.every == 0
 
-        def advance(values: Any, sums: Any, state: Any, shared: Any, steps: Any) -> Any:
-            means = [sums[i] / self.every if i in given else None for i in range(len(sums))]
-            new, state, shared = o.advance(values, means, state, shared, steps)
-            return new, [zeros_like(s) for s in sums], state, shared, steps + 1
+        def chosen(new: Any, old: Any) -> Any:
+            return new if new is old else where(due, new, old)
 
-        def wait(*unchanged: Any) -> Any:
-            return unchanged
-
-        values, self.sums, o.state, o.shared, o.steps = cond(
-            self.calls % self.every == 0, advance, wait, values, sums, o.state, o.shared, o.steps
-        )
-        for slot, value in zip(mine, values, strict=True):
-            slot.assign(value)
+        self.sums = [where(due, zeros_like(s), s) for s in sums]
+        o.state = {n: {k: chosen(v, o.state[n][k]) for k, v in s.items()} for n, s in state.items()}
+        o.shared = [{k: chosen(v, h[k]) for k, v in s.items()} for s, h in zip(shared, o.shared, strict=True)]
+        o.steps = where(due, o.steps + 1, o.steps)
+        for slot, value, old in zip(mine, new, values, strict=True):
+            slot.assign(chosen(value, old))
 
     @property
     def learning_rate(self) -> Array:
