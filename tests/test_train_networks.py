@@ -10,6 +10,7 @@ import pytest
 
 import wengert as wg
 from wengert import data, nn, optim, train
+from wengert.errors import ArgumentError
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(96, 3, 6, 6)).astype(np.float32)
@@ -105,3 +106,20 @@ def test_double_precision_stays() -> None:
     assert history[0]["loss"] > 0
     assert {a.dtype for a in arrays(model).values() if a.dtype.kind == "f"} == {np.dtype(np.float64)}
     assert {a.dtype for s in optimizer.state.values() for a in s.values()} == {np.dtype(np.float64)}
+
+
+def test_statistics_of_an_averaged_model_are_pytorchs() -> None:
+    torch = pytest.importorskip("torch")
+    theirs = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 2))
+    mine = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
+    mine.load_state_dict(theirs.state_dict())
+    mine.eval()
+    x = rng.normal(size=(60, 4)).astype(np.float32) + 3
+    train.update_statistics(mine, (x,), executor="native")
+    torch.optim.swa_utils.update_bn([torch.tensor(x)], theirs)
+    for name in ("1.running_mean", "1.running_var", "1.num_batches_tracked"):
+        np.testing.assert_allclose(mine.state_dict()[name], theirs.state_dict()[name].numpy(), rtol=1e-5)
+    assert not mine.training and mine[1].momentum == 0.1
+    train.update_statistics(nn.Linear(2, 2), (x,))
+    with pytest.raises(ArgumentError, match="no batch"):
+        train.update_statistics(mine, lambda: iter(()))
