@@ -205,6 +205,8 @@ from wengert.diff.sparse.api import sparse_jacobian as sparse_jacobian
 from wengert.diff.sparse.api import sparsity_pattern as sparsity_pattern
 from wengert.diff.stop_gradient import stop_gradient as stop_gradient
 from wengert.execute.jit import jit as jit
+from wengert.execute.threads import get_num_threads as get_num_threads
+from wengert.execute.threads import set_num_threads as set_num_threads
 from wengert.explain import explain as explain
 
 # the array class and the element types

@@ -19,26 +19,39 @@ from wengert.source import at_user_line
 __all__ = ["GraphSummary", "explain"]
 
 
-def explain(f: Callable[..., Any]) -> Callable[..., Any]:
+def explain(f: Callable[..., Any], profile: bool = False) -> Callable[..., Any]:
     """A function that tells, for given arguments, what `f` would do; print its result.
 
-    A transformed function that makes a choice says which and why (`wg.jacobian`: the sweeps that each way takes). It
-    does so by an attribute `explain`, a function of the same arguments. For any other function: a summary of its graph.
+    A transformed function that makes a choice says which and why (`wg.jacobian`: the sweeps that each way takes), one
+    compiled by `jit(f, executor="native")` what became of it: `.kernels` with operations, bytes and floor,
+    `.callbacks` to NumPy, `.workspace_bytes` and more. It does so by an attribute `explain`, a function of the same
+    arguments. For any other function: a summary of its graph.
+
+    Args:
+        f: a function.
+        profile: for a native program: run it, too, with a clock around each kernel, and tell how long they take
+            (`.kernels[k].seconds`). Arguments are left as they are, but what the program calls happens.
 
     Raises:
-        ArgumentError: `f` is no function.
+        ArgumentError: `f` is no function, or with `profile` none that has kernels.
 
     Example:
         >>> print(wg.explain(wg.jacobian(f))(x))
         >>> print(wg.explain(f)(x))
+        >>> print(wg.explain(wg.jit(f, executor="native"), profile=True)(x))
     """
     if not callable(f):
         raise ArgumentError(
             f"explain takes a function, got {type(f).__name__}; write explain(f)(x), not explain(f(x)){at_user_line()}"
         )
-    own = getattr(f, "explain", None)
+    own = getattr(f, "profile" if profile else "explain", None)
     if callable(own):
         return own
+    if profile:
+        raise ArgumentError(
+            f"explain: profile=True times the kernels of a native program, and {type(f).__name__} has none; write "
+            f'explain(jit(f, executor="native"), profile=True)(x){at_user_line()}'
+        )
 
     @functools.wraps(f)
     def explain_of(*args: Any, **kwargs: Any) -> GraphSummary:

@@ -13,7 +13,8 @@ from wengert import tree
 from wengert.control.call import Run, call_p
 from wengert.errors import ArgumentError, UnsupportedError
 from wengert.execute.donation import Donated, candidates
-from wengert.ir.array import Array, WeakArray
+from wengert.explain import GraphSummary
+from wengert.ir.array import Array, WeakArray, concrete
 from wengert.ir.graph import Graph
 from wengert.ir.primitive import watchers
 from wengert.ir.record import stage
@@ -187,6 +188,28 @@ class Jitted:
         opened = tree.Opened((args, kwargs))
         return Lowered(self._program(opened, [as_array(v) for v in opened.leaves]), self._executor)
 
+    def explain(self, *args: Any, **kwargs: Any) -> Any:
+        """What the program for arguments like these does, step by step or kernel by kernel; see `wg.explain`."""
+        return self._explained(args, kwargs, False)
+
+    def profile(self, *args: Any, **kwargs: Any) -> Any:
+        """The same, with the time of each kernel on these arguments."""
+        return self._explained(args, kwargs, True)
+
+    def _explained(self, args: Any, kwargs: Any, timed: bool) -> Any:
+        opened = tree.Opened((args, kwargs))
+        leaves = [as_array(v) for v in opened.leaves]
+        program = self._program(opened, leaves)
+        explain = getattr(self._executor, "explain", None)
+        if explain is not None:
+            return explain(program.graph, [concrete(v) for v in (*program.captured, *leaves)] if timed else None)
+        if timed:
+            raise UnsupportedError(
+                f"profile=True: the {self._executor.name} executor has no kernels to time; "
+                f'use jit(f, executor="native"){at_user_line()}'
+            )
+        return GraphSummary(program.graph)
+
     def _program(self, opened: tree.Opened, leaves: Sequence[Array]) -> Program:
         key = (opened.treedef, tuple([v.type for v in leaves]))
         program = self._programs.get(key)
@@ -230,6 +253,12 @@ class Bound:
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         return self._jitted.lower(self._instance, *args, **kwargs)
+
+    def explain(self, *args: Any, **kwargs: Any) -> Any:
+        return self._jitted.explain(self._instance, *args, **kwargs)
+
+    def profile(self, *args: Any, **kwargs: Any) -> Any:
+        return self._jitted.profile(self._instance, *args, **kwargs)
 
 
 def jit(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from wengert.execute.native.lower import LOWERINGS, Lowering, NoCodeError, elements, load
 from wengert.execute.native.products import product_scratch
 from wengert.execute.native.statements import Expr, Product, Root
@@ -31,9 +29,7 @@ def dot_general(lowering: Lowering, node: Node, args: list[Expr]) -> dict[int, E
     loaded = load(target)
     lowering.stored[id(value)] = loaded
     statement = Product(x, y, shape, out.dtype, value, [Root(value, target, loaded)])
-    scratch = product_scratch(statement, lowering.target)
-    if scratch:
-        statement.scratch = dense(Buffer("work", -1, np.dtype(np.uint8), scratch), (scratch,))
+    statement.scratch = product_scratch(statement, lowering.target)
     lowering.append(statement, target)
     reshaped = target.reshaped(out.shape)
     assert reshaped is not None

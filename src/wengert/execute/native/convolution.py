@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from wengert.execute.native.conv import ConvSpec, conv_plan, conv_spec, out_shape
+from wengert.execute.native.conv.formula import Formula
 from wengert.execute.native.lower import LOWERINGS, Lowering, NoCodeError, load
 from wengert.execute.native.products import product_scratch
 from wengert.execute.native.statements import Convolution, Expr, Reduction, Root
 from wengert.execute.native.views import Buffer, View, dense, row_major
 from wengert.ir.graph import Node
+
+CHEAP = {"add", "subtract", "multiply", "maximum", "minimum", "negative", "abs", "square"}  # when done again and again
 
 
 def conv(lowering: Lowering, node: Node, args: list[Expr]) -> dict[int, Expr]:
@@ -24,8 +29,8 @@ def conv(lowering: Lowering, node: Node, args: list[Expr]) -> dict[int, Expr]:
 
     if conv_plan(spec_of(row_major(args[0].shape), row_major(args[1].shape)), lowering.target) is None:
         raise NoCodeError
-    x, kernel = (_placed(lowering, a) for a in args)
-    spec = spec_of(x.strides, kernel.strides)
+    (x, formula), kernel = _operand(lowering, args[0]), _placed(lowering, args[1])
+    spec = replace(spec_of(x.strides, kernel.strides), formula=formula)
     shape = out_shape(spec, lowering.target)
     blocked = len(shape) == 6  # (blocks, *places, n, channels), with three axes of places
     shape = (shape[0], *shape[4 - dims :]) if blocked else (*shape[:2], *shape[5 - dims :])
@@ -34,10 +39,39 @@ def conv(lowering: Lowering, node: Node, args: list[Expr]) -> dict[int, Expr]:
     loaded = load(target)
     lowering.stored[id(value)] = loaded
     statement = Convolution(x, kernel, shape, out.dtype, value, [Root(value, target, loaded)], spec=spec)
-    scratch = product_scratch(statement, lowering.target)
-    statement.scratch = dense(Buffer("work", -1, np.dtype(np.uint8), scratch), (scratch,))
+    statement.scratch = product_scratch(statement, lowering.target)
     lowering.append(statement, target)
     return {out.index: load(_summed(lowering, loaded, target)) if blocked else loaded}
+
+
+def _operand(lowering: Lowering, x: Expr) -> tuple[View, Formula | None]:
+    """Where the input lies, and what is still to be done to each of its numbers: little, else they are stored."""
+    if x.view is None and id(x) not in lowering.stored:
+        if x.op == "permute":
+            view, formula = _operand(lowering, x.args[0])
+            return view.permuted(x.params), formula
+        leaves: list[View] = []
+        formula = _formula(x, x.dtype, leaves)
+        if formula is not None and leaves:
+            return leaves[0], formula
+    return _placed(lowering, x), None
+
+
+def _formula(e: Expr, dtype: np.dtype, leaves: list[View]) -> Formula | None:
+    """The expression as a formula of one window, which it reads at its own index."""
+    if e.dtype != dtype:
+        return None
+    if e.view is not None:
+        leaves.append(e.view)
+        return ("x",) if e.view is leaves[0] else None
+    if e.op == "number":
+        return ("number", e.params)
+    if e.op == "broadcast" and not e.args[0].shape:
+        return _formula(e.args[0], dtype, leaves)
+    if e.op not in CHEAP or e.depth > 4 or any(a.shape not in (e.shape, ()) for a in e.args):
+        return None
+    args = [_formula(a, dtype, leaves) for a in e.args]
+    return None if None in args else (e.op, e.params, *args)
 
 
 def _placed(lowering: Lowering, x: Expr) -> View:

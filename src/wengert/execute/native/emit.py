@@ -184,12 +184,20 @@ def _aligned(shape: Shape, index: Sequence[Any]) -> list[Any]:
 
 
 class Function:
-    """One statement's function: pointer arguments for its windows, loops, and bodies."""
+    """One statement's function: pointer arguments for its windows, loops, and bodies.
 
-    def __init__(self, module: ir.Module, name: str, windows: Windows, lanes: int):
+    With an axis to `split`, two more arguments say which part of it is wanted, `[begin, end)`; along the vector axis,
+    `begin` is a multiple of a vector's elements, so that no element is computed otherwise than in one piece.
+    """
+
+    split: int | None = None
+
+    def __init__(self, module: ir.Module, name: str, windows: Windows, lanes: int, split: int | None = None):
         self.windows = windows
         self.lanes = lanes
-        types = [memory_type(v.buffer.dtype).as_pointer() for v in windows.views]
+        self.split = split
+        types: list[ir.Type] = [memory_type(v.buffer.dtype).as_pointer() for v in windows.views]
+        types += [I64, I64] if split is not None else []
         self.function = ir.Function(module, ir.FunctionType(ir.VoidType(), types), name)
         self.function.linkage = "internal"
         self.b = ir.IRBuilder(self.function.append_basic_block())
@@ -200,30 +208,47 @@ class Function:
     def body(self, start: ir.Value | None, lanes: int) -> Body:
         return Body(self.b, self.pointer, start, lanes)
 
-    def loop(self, count: int, body: Callable[[ir.Value], None], step: int = 1, start: int = 0) -> None:
-        """`for i in range(start, count, step)`; `count - start` is a multiple of `step`."""
-        if count <= start:
+    def loop(
+        self, count: int | ir.Value, body: Callable[[ir.Value], None], step: int = 1, start: int | ir.Value = 0
+    ) -> None:
+        """`for i in range(start, count, step)`; `count - start`, if positive, is a multiple of `step`."""
+        known = isinstance(count, int) and isinstance(start, int)
+        if known and count <= start:  # type: ignore[operator]
             return
-        if count - start == step:
+        if known and count - start == step:  # type: ignore[operator]
             body(I64(start))
             return
+        first, last = (I64(x) if isinstance(x, int) else x for x in (start, count))
         b, before = self.b, self.b.block
         block, after = self.function.append_basic_block(), self.function.append_basic_block()
-        b.branch(block)
+        b.branch(block) if known else b.cbranch(b.icmp_signed("<", first, last), block, after)
         b.position_at_end(block)
         i = b.phi(I64)
-        i.add_incoming(I64(start), before)
+        i.add_incoming(first, before)
         body(i)
         following = b.add(i, I64(step))
         i.add_incoming(following, b.block)
-        b.cbranch(b.icmp_signed("<", following, I64(count)), block, after)
+        b.cbranch(b.icmp_signed("<", following, last), block, after)
         b.position_at_end(after)
 
-    def lanes_of(self, count: int, body: Callable[[ir.Value, int], None]) -> None:
+    def part(self) -> tuple[ir.Value, ir.Value]:
+        """Begin and end of what is wanted of the split axis."""
+        begin, end = self.function.args[-2:]
+        return begin, end
+
+    def lanes_of(self, count: int, body: Callable[[ir.Value, int], None], split: bool = False) -> None:
         """`body(start, lanes)` over an axis: whole vectors, then single elements."""
         whole = count // self.lanes * self.lanes
-        self.loop(whole, lambda i: body(i, self.lanes), step=self.lanes)
-        self.loop(count, lambda i: body(i, 1), start=whole)
+        if not split:
+            self.loop(whole, lambda i: body(i, self.lanes), step=self.lanes)
+            self.loop(count, lambda i: body(i, 1), start=whole)
+            return
+        begin, end = self.part()
+        b = self.b
+        until = b.select(b.icmp_signed("<", end, I64(whole)), end, I64(whole))
+        self.loop(until, lambda i: body(i, self.lanes), step=self.lanes, start=begin)
+        if count > whole:
+            self.loop(end, lambda i: body(i, 1), start=b.select(b.icmp_signed("<", begin, until), until, begin))
 
     def nest(self, shape: Shape, vector: int | None, leaf: Callable[[Body, list[Any]], None]) -> None:
         """Loops over every axis, the `vector` axis innermost and by vectors."""
@@ -237,7 +262,8 @@ class Function:
                     index[outer[depth]] = i
                     go(depth + 1)
 
-                self.loop(shape[outer[depth]], one)
+                begin, end = self.part() if outer[depth] == self.split else (0, shape[outer[depth]])
+                self.loop(end, one, start=begin)
             elif vector is None:
                 leaf(self.body(None, 1), list(index))
             else:
@@ -246,7 +272,7 @@ class Function:
                     index[vector] = start if lanes == 1 else LANE
                     leaf(self.body(start, lanes), list(index))
 
-                self.lanes_of(shape[vector], run)
+                self.lanes_of(shape[vector], run, split=vector == self.split)
 
         go(0)
 

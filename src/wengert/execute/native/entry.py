@@ -102,7 +102,7 @@ def _sizes(call: Call, arguments: Arguments, build: Results, compiled: Compiled)
     inputs, outputs, objects = len(call.graph.inputs), len(call.graph.outputs), arguments.objects
     sizes = {"inputs": inputs, "outputs": outputs, "num_objects": objects, "num_constants": len(compiled.constants)}
     sizes["num_spent"] = len(call.spent)
-    sizes["stores"] = compiled.program.stores if compiled.whole is not None else 0
+    sizes["stores"] = compiled.stores if compiled.whole is not None else 0
     done = 8 * inputs
     for part, words in (
         ("dicts", objects), ("results", outputs), ("wrapped", outputs), ("objects", objects),

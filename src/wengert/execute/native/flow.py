@@ -10,7 +10,8 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 from wengert.execute.native.emit import I8, I64, memory_type
-from wengert.execute.native.statements import Block, Branch, Kernel, Loop, Statement
+from wengert.execute.native.statements import Barrier, Block, Branch, Kernel, Loop, Single, Statement
+from wengert.execute.native.threads import BARRIER
 from wengert.execute.native.views import STATE_BYTES, Buffer, Chosen, Store, View
 
 Turns = dict[int, ir.Value]  # the number of the turn that each loop is in, by the id of its counter
@@ -23,6 +24,8 @@ MOST_KEPT = 64 << 20  # bytes: a larger store that a run hardly used is made sma
 
 class Flow:
     """Emits statements into `function`, whose last argument is the workspace.
+
+    Where statements are for several threads, the first arguments are the thread's number and how many there are.
 
     `base(buffer)` is a pointer to the first byte of a buffer, unless it lies in a store; `kernel(statement, turns)`
     emits a nest, a reduction, a product or a block.
@@ -45,10 +48,21 @@ class Flow:
         for statement in statements:
             if isinstance(statement, Loop):
                 self.loop(statement, turns)
+            elif isinstance(statement, Barrier):
+                self.barrier()
+            elif isinstance(statement, Single):
+                with self.b.if_then(self.b.icmp_unsigned("==", self.function.args[0], I64(0))):
+                    self.run(statement.body, turns)
             elif isinstance(statement, Branch):
                 self.branch(statement, turns)
             else:
                 self.kernel(statement, turns)  # type: ignore[arg-type]
+
+    def barrier(self) -> None:
+        b, threads = self.b, self.function.args[1]
+        meet, _ = _function(b.module, BARRIER, [I64], ir.VoidType())
+        with b.if_then(b.icmp_unsigned("!=", threads, I64(1))):
+            b.call(meet, [threads])
 
     def loop(self, loop: Loop, turns: Turns) -> None:
         if loop.turns == 0:
@@ -137,8 +151,14 @@ class Flow:
     def _begin(self, store: Store, count: ir.Value | None) -> None:
         """An empty store, or one of `count` records."""
         b = self.b
-        state = b.bitcast(self._state(store, 0), I64.as_pointer())
-        b.call(begin_function(b.module), [state, I64(store.record), I64(0) if count is None else count])
+        capacity = b.load(self._state(store, 1))
+        enough = I64(FIRST_RECORDS)
+        if count is not None:
+            enough = b.select(b.icmp_unsigned(">", count, enough), count, enough)
+        # one comparison tells that there is neither too little nor very much
+        fits = b.icmp_unsigned("<=", b.sub(capacity, enough), I64(max(MOST_KEPT // store.record, 1)))
+        with b.if_then(b.not_(fits), likely=False):
+            b.call(begin_function(b.module), [self._state(store, 0), I64(store.record), enough])
         if count is not None:
             b.store(count, self._state(store, 2))
 
@@ -178,15 +198,14 @@ def resize_function(module: ir.Module) -> ir.Function:
 
 
 def begin_function(module: ir.Module) -> ir.Function:
-    """`(state, record, count)`: room for so many records; much that was not used the last time is given back."""
+    """`(state, record, least)`: room for so many records; much that was not used the last time is given back."""
     function, new = _function(module, "store.begin", [I64.as_pointer(), I64, I64], ir.VoidType())
     if new:
         function.linkage = "internal"
         function.attributes.add("noinline")
         b = ir.IRBuilder(function.append_basic_block())
-        state, record, count = function.args
+        state, record, least = function.args
         capacity, used = b.load(b.gep(state, [I64(1)])), b.load(b.gep(state, [I64(2)]))
-        least = b.select(b.icmp_unsigned("<", count, I64(FIRST_RECORDS)), I64(FIRST_RECORDS), count)
         idle = b.and_(
             b.icmp_unsigned(">", b.mul(capacity, record), I64(MOST_KEPT)),
             b.icmp_unsigned("<", b.shl(b.select(b.icmp_unsigned("<", used, least), least, used), I64(2)), capacity),

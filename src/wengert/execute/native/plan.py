@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from heapq import heappop, heappush
 
 from wengert.execute.native.statements import (
+    Barrier,
     Block,
     Branch,
     Evaluate,
@@ -14,28 +16,32 @@ from wengert.execute.native.statements import (
     Product,
     Program,
     Reduction,
+    Single,
     Statement,
 )
 from wengert.execute.native.views import STATE_BYTES, Buffer
 
 ALIGNMENT = 64
+LITTLE = 1 << 20  # bytes
 
 
-def inner_statements(statement: Loop | Branch | Block) -> list[Statement]:
+def inner_statements(statement: Loop | Branch | Block | Single) -> list[Statement]:
     """What runs inside, in any order."""
     if isinstance(statement, Loop):
         return statement.test + statement.body
-    if isinstance(statement, Block):
+    if isinstance(statement, (Block, Single)):
         return statement.body
     return [s for body in statement.bodies for s in body]
 
 
 def windows_read(statement: Statement, registers: Collection[int] = ()) -> Iterator[Buffer]:
     """The buffers a statement reads, leaving out expressions (by id) that it has in registers."""
+    if isinstance(statement, Barrier):
+        return
     if isinstance(statement, Evaluate):
         yield from (v.buffer for v in statement.inputs)
         return
-    if isinstance(statement, (Loop, Branch, Block)):
+    if isinstance(statement, (Loop, Branch, Block, Single)):
         yield from (b for inner in inner_statements(statement) for b in windows_read(inner))
         if isinstance(statement, Branch):
             yield statement.index.buffer
@@ -61,16 +67,16 @@ def windows_read(statement: Statement, registers: Collection[int] = ()) -> Itera
 
 def windows_written(statement: Statement) -> Iterator[Buffer]:
     """The buffers a statement writes."""
+    if isinstance(statement, Barrier):
+        return
     if isinstance(statement, Evaluate):
         yield from (v.buffer for v in statement.outputs)
-    elif isinstance(statement, (Loop, Branch, Block)):
+    elif isinstance(statement, (Loop, Branch, Block, Single)):
         yield from (b for inner in inner_statements(statement) for b in windows_written(inner))
     elif isinstance(statement, Reduction):
         yield statement.target.buffer
     else:
         yield from (r.target.buffer for r in statement.roots if r.stored)
-        if isinstance(statement, Product) and statement.scratch is not None:
-            yield statement.scratch.buffer
 
 
 def drop_unread(program: Program) -> None:
@@ -90,41 +96,104 @@ def drop_unread(program: Program) -> None:
 def _flat(statements: list[Statement]) -> Iterator[Statement]:
     for s in statements:
         yield s
-        if isinstance(s, (Loop, Branch, Block)):
+        if isinstance(s, (Loop, Branch, Block, Single)):
             yield from _flat(inner_statements(s))
 
 
 def plan(program: Program) -> int:
     """Give every work buffer its byte offset; returns the size of the workspace."""
-    last: dict[int, int] = {}
-    for k, statement in enumerate(program.statements):
-        for buffer in (*windows_read(statement), *windows_written(statement)):
-            last[id(buffer)] = k
     free: list[tuple[int, int]] = []  # (offset, size) gaps, by offset
     top = -(-STATE_BYTES * program.stores // ALIGNMENT) * ALIGNMENT  # what stores know of themselves stays in place
-    dying: dict[int, list[Buffer]] = {}
-    placed: set[int] = set()
-    for k, statement in enumerate(program.statements):
-        for buffer in windows_written(statement):
-            if buffer.kind != "work" or id(buffer) in placed:
-                continue
-            placed.add(id(buffer))
-            size = max(-(-buffer.size * buffer.dtype.itemsize // ALIGNMENT) * ALIGNMENT, ALIGNMENT)
-            fitting = [gap for gap in free if gap[1] >= size]
-            if fitting:
-                gap = min(fitting, key=lambda g: g[1])
-                free.remove(gap)
-                buffer.index = gap[0]
-                if gap[1] > size:
-                    free.append((gap[0] + size, gap[1] - size))
-            else:
-                buffer.index = top
-                top += size
-            dying.setdefault(last[id(buffer)], []).append(buffer)
-        for buffer in dying.pop(k, []):
-            size = max(-(-buffer.size * buffer.dtype.itemsize // ALIGNMENT) * ALIGNMENT, ALIGNMENT)
-            free = _merged([*free, (buffer.index, size)])
+    living: list[tuple[int, int, int]] = []  # (last use, offset, size), the next to die first
+    for first, last, buffer in sorted(lifetimes(program.statements), key=lambda life: life[0]):
+        dead = []
+        while living and living[0][0] < first:
+            dead.append(heappop(living)[1:])
+        if dead:
+            free = _merged([*free, *dead])
+        size = _bytes(buffer)
+        fitting = [gap for gap in free if gap[1] >= size]
+        if fitting:
+            gap = min(fitting, key=lambda g: g[1])
+            free.remove(gap)
+            buffer.index = gap[0]
+            if gap[1] > size:
+                free.append((gap[0] + size, gap[1] - size))
+        else:
+            buffer.index = top
+            top += size
+        heappush(living, (last, buffer.index, size))
     return top
+
+
+def lifetimes(statements: list[Statement]) -> list[tuple[int, int, Buffer]]:
+    """The first and the last moment at which each work buffer is in use, in the order of statements.
+
+    What only one body mentions lives there for a part of each turn; what is mentioned outside too, as a carry is, or in
+    a loop within, lives as long as that loop. Bodies with little memory are not worth the care: there, all lives as
+    long as the loop, and threads wait less for each other.
+    """
+    walk = _Walk()
+    walk.through(statements, ())
+    small: dict[int, int] = {}  # body -> bytes
+    for buffer, home in walk.homes.values():
+        small[home[-1]] = small.get(home[-1], 0) + _bytes(buffer)
+    spans: dict[int, tuple[int, int, Buffer]] = {}
+    for buffer, path, moment in walk.mentions:
+        home = walk.homes[id(buffer)][1]
+        first = last = moment
+        if len(path) > len(home):
+            first, last = walk.ranges[path[len(home)]]
+        elif len(home) > 1 and small[home[-1]] < LITTLE:
+            first, last = walk.ranges[home[-1]]
+        before = spans.get(id(buffer), (first, last, buffer))
+        spans[id(buffer)] = min(before[0], first), max(before[1], last), buffer
+    return list(spans.values())
+
+
+class _Walk:
+    """When each buffer is mentioned, and in which bodies: those around it, by number, outermost first."""
+
+    def __init__(self) -> None:
+        self.moment = 0
+        self.mentions: list[tuple[Buffer, tuple[int, ...], int]] = []
+        self.homes: dict[int, tuple[Buffer, tuple[int, ...]]] = {}  # the bodies around all mentions
+        self.ranges: dict[int, tuple[int, int]] = {}  # of the statement that has this body
+        self.bodies = 0
+
+    def through(self, statements: list[Statement], around: tuple[int, ...]) -> int:
+        """Walk over the statements of a body; returns its number."""
+        self.bodies += 1
+        number = self.bodies
+        path = (*around, number)
+        for s in statements:
+            self.moment += 1
+            if not isinstance(s, (Loop, Branch)):
+                for buffer in (*windows_read(s), *windows_written(s)):
+                    self._mention(buffer, path)
+                continue
+            begin = self.moment
+            asked = s.index if isinstance(s, Branch) else s.test_value
+            if asked is not None:
+                self._mention(asked.buffer, path)
+            inside = [self.through(b, path) for b in (s.bodies if isinstance(s, Branch) else (s.test, s.body))]
+            self.moment += 1
+            if asked is not None:
+                self._mention(asked.buffer, path)
+            self.ranges.update(dict.fromkeys(inside, (begin, self.moment)))
+        return number
+
+    def _mention(self, buffer: Buffer, path: tuple[int, ...]) -> None:
+        if buffer.kind != "work":
+            return
+        self.mentions.append((buffer, path, self.moment))
+        home = self.homes.get(id(buffer), (buffer, path))[1]
+        n = next((k for k, (a, b) in enumerate(zip(home, path, strict=False)) if a != b), min(len(home), len(path)))
+        self.homes[id(buffer)] = buffer, home[:n]
+
+
+def _bytes(buffer: Buffer) -> int:
+    return max(-(-buffer.size * buffer.dtype.itemsize // ALIGNMENT) * ALIGNMENT, ALIGNMENT)
 
 
 def _merged(gaps: list[tuple[int, int]]) -> list[tuple[int, int]]:

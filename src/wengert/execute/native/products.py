@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from llvmlite import ir
 
 from wengert.execute.native.conv import ConvSpec, conv_scratch, conv_units, emit_conv
 from wengert.execute.native.emit import I64, LANE, Body, Windows, memory_type, store_roots
-from wengert.execute.native.product import ProductSpec, emit_product, scratch_bytes, units
+from wengert.execute.native.product import ProductSpec, emit_product, is_transposed, scratch_bytes, units
 from wengert.execute.native.statements import Convolution, Product
 from wengert.execute.native.target import Target
 from wengert.execute.native.views import View
@@ -43,8 +44,22 @@ def product_units(p: Product, target: Target) -> int:
     return conv_units(spec, target) if isinstance(spec, ConvSpec) else units(spec, target)
 
 
+def product_flops(p: Product) -> int:
+    """Multiplications and additions."""
+    spec = spec_of(p)
+    if isinstance(spec, ConvSpec):
+        return 2 * spec.n * spec.groups * spec.o * spec.c * spec.places * spec.taps
+    return spec.flops
+
+
+def has_rows(p: Product, target: Target) -> bool:
+    """Whether the kernel can compute any rows of the product by themselves."""
+    spec = spec_of(p)
+    return isinstance(spec, ProductSpec) and math.prod(spec.batch) == 1 and not is_transposed(spec, target)
+
+
 def emit_product_statement(module: ir.Module, name: str, p: Product, windows: Windows, target: Target) -> ir.Function:
-    """A function of the windows' pointers that computes the product and its roots."""
+    """A function of the windows' pointers, of scratch memory and, if it is split, of which part of it is wanted."""
     types = [memory_type(v.buffer.dtype).as_pointer() for v in windows.views]
 
     def finish(b: ir.IRBuilder, value: Any, outer: Any, j: Any, lanes: int, mask: Any, extra: Any) -> None:
@@ -61,20 +76,26 @@ def emit_product_statement(module: ir.Module, name: str, p: Product, windows: Wi
         finish(b, value, [*batch, i], j, lanes, mask, extra)
 
     spec = spec_of(p)
+    split = p.split
+    by_rows = split is not None and split.axis == len(p.shape) - 2
     if isinstance(spec, ConvSpec):
         kernel = emit_conv(module, f"{name}.kernel", spec, finish, types, target)
     else:
-        kernel = emit_product(module, f"{name}.kernel", spec, epilogue, types, target)
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), types), name)
+        kernel = emit_product(module, f"{name}.kernel", spec, epilogue, types, target, by_rows)
+    number = memory_type(p.dtype).as_pointer()
+    span = [I64, I64] if split is not None else []
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [*types, number, *span]), name)
     function.linkage = "internal"
     b = ir.IRBuilder(function.append_basic_block())
+    windows_given, scratch = function.args[: len(types)], function.args[len(types)]
+    begin, end = (I64(0), I64(product_units(p, target))) if split is None else function.args[-2:]
+    if split is not None and split.axis is not None and not by_rows:  # whole matrices, of several units each
+        each = I64(product_units(p, target) // split.extent)
+        begin, end = b.mul(begin, each), b.mul(end, each)
 
     def pointer(view: View) -> ir.Value:
-        return function.args[windows.numbers[id(view)]]
+        return windows_given[windows.numbers[id(view)]]
 
-    number = memory_type(p.dtype).as_pointer()
-    scratch = ir.Constant(number, None) if p.scratch is None else b.bitcast(pointer(p.scratch), number)
-    whole = product_units(p, target)
-    b.call(kernel, [pointer(p.x), pointer(p.y), scratch, I64(0), I64(whole), *function.args])
+    b.call(kernel, [pointer(p.x), pointer(p.y), scratch, begin, end, *windows_given])
     b.ret_void()
     return function

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -15,21 +16,28 @@ from llvmlite import ir
 from wengert.errors import UnsupportedError
 from wengert.execute.native import products
 from wengert.execute.native.blocks import call_block, lanes, make_blocks, optimize_block
-from wengert.execute.native.emit import I8, I64, Function, Windows, emit_nest, emit_reduction
+from wengert.execute.native.code import Code
+from wengert.execute.native.emit import I8, I64, Function, Windows, emit_nest, emit_reduction, memory_type
 from wengert.execute.native.flow import Flow, Turns
 from wengert.execute.native.inplace import write_over_inputs
 from wengert.execute.native.lower import lower
 from wengert.execute.native.plan import drop_unread, plan
+from wengert.execute.native.schedule import schedule
 from wengert.execute.native.statements import (
+    Barrier,
     Block,
     Evaluate,
     Kernel,
     Nest,
     Product,
+    Program,
     Reduction,
+    Single,
+    Split,
     Statement,
 )
 from wengert.execute.native.target import Target
+from wengert.execute.native.threads import connect, most_threads, part_of, run_by_all
 from wengert.execute.native.views import STATE_BYTES, Buffer, View, row_major
 from wengert.ir.graph import Graph
 from wengert.ir.quiet import SILENCE, quiet
@@ -48,8 +56,10 @@ def _checked_layout() -> None:
 _checked_layout()
 
 
-class Compiled:
-    """A graph as machine code. Between its compiled segments NumPy evaluates what has no code."""
+class Build:
+    """A graph on its way to machine code: `.program`, its statements; `.text`, the LLVM code; `code()`, the end."""
+
+    flow: Callable[..., Flow] = Flow
 
     def __init__(self, graph: Graph, target: Target, donated: Mapping[int, Sequence[int]] | None = None):
         self.target = target
@@ -57,18 +67,17 @@ class Compiled:
         self.in_place = write_over_inputs(self.program, donated or {})  # result -> input that it is written over
         drop_unread(self.program)
         make_blocks(self.program)
-        self.workspace_bytes = plan(self.program)
+        self.scratch_at = plan(self.program)
+        schedule(self.program, self.in_place, target)
+        self.threads = most_threads() if self.program.parallel else 1
+        self.workspace_bytes = self.scratch_at + self.program.scratch * self.threads
         self.outputs = [(o.shape, o.dtype) for o in graph.outputs]
         self.inputs = [(v.shape, v.dtype) for v in graph.inputs]
-        self.lock = threading.Lock()
-        self.work: Any = None
         self.module = ir.Module("wengert")
         self.functions: dict[Any, ir.Function] = {}
         self.segments = self._segments(target)
-        self.constants = [np.ascontiguousarray(c) for c in self.program.constants]
-        self._compile(target)
-
-    # Compiling
+        self.module.triple = target.triple
+        self.text = str(self.module)
 
     def _segments(self, target: Target) -> list[Any]:
         """Runs of statements with code, each one function, and the steps between them."""
@@ -87,16 +96,24 @@ class Compiled:
         return segments
 
     def _segment(self, statements: list[Statement], number: int, target: Target) -> str:
+        """`name(table, work)`; several threads run its part."""
         name = f"segment{number}"
         table = I8.as_pointer().as_pointer()
-        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [table, I8.as_pointer()]), name)
+        parallel = any(isinstance(s, (Single, Barrier)) or getattr(s, "split", None) for s in statements)
+        kinds = [*([I64, I64] if parallel else []), table, I8.as_pointer()]
+        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), kinds), f"{name}.part" if parallel else name)
+        *me, given, work = function.args
         b = ir.IRBuilder(function.append_basic_block())
+        scratch = b.gep(work, [I64(self.scratch_at)])
+        parts: dict[Split, list[ir.Value]] = {}
+        if parallel:
+            scratch = b.gep(scratch, [b.mul(me[0], I64(self.program.scratch))])
 
         def base(buffer: Buffer) -> ir.Value:
             if buffer.kind == "work":
-                return b.gep(function.args[1], [I64(buffer.index)])
+                return b.gep(work, [I64(buffer.index)])
             # the table holds ndarray objects; their data pointer follows the object's header
-            array = b.load(b.gep(function.args[0], [I64(self._slot(buffer))]))
+            array = b.load(b.gep(given, [I64(self._slot(buffer))]))
             return b.load(b.bitcast(b.gep(array, [I64(_DATA)]), table))
 
         def call(statement: Kernel | Block, turns: Turns) -> None:
@@ -104,16 +121,25 @@ class Compiled:
                 call_block(flow, statement, turns, target)
                 return
             kernel, windows = self._kernel(statement, target)
-            b.call(kernel, [flow.pointer(v, turns) for v in windows.views])
+            args = [flow.pointer(v, turns) for v in windows.views]
+            if isinstance(statement, Product):
+                args.append(b.bitcast(scratch, memory_type(statement.dtype).as_pointer()))
+            if statement.split is not None:
+                if statement.split not in parts:
+                    with b.goto_entry_block():
+                        parts[statement.split] = part_of(b, statement.split, *me)
+                args += parts[statement.split]
+            b.call(kernel, args)
 
-        flow = Flow(b, function, base, call)
+        flow = self.flow(b, function, base, call)
         flow.run(statements, {})
         b.ret_void()
+        if parallel:
+            run_by_all(self.module, name, function, self.threads)
         return name
 
     def _slot(self, buffer: Buffer) -> int:
-        start = {"input": 0, "output": len(self.inputs), "constant": len(self.inputs) + len(self.outputs)}
-        return start[buffer.kind] + buffer.index
+        return slot(buffer, len(self.inputs), len(self.outputs))
 
     def _kernel(self, statement: Kernel, target: Target) -> tuple[ir.Function, Windows]:
         windows = Windows()
@@ -123,16 +149,16 @@ class Compiled:
             if isinstance(statement, Product):
                 self.functions[key] = products.emit_product_statement(self.module, name, statement, windows, target)
             else:
-                f = Function(self.module, name, windows, lanes(statement, target))
+                axis = None if statement.split is None else statement.split.axis
+                f = Function(self.module, name, windows, lanes(statement, target), axis)
                 emit_nest(f, statement) if isinstance(statement, Nest) else emit_reduction(f, statement)
                 f.b.ret_void()
                 self.functions[key] = f.function
         return self.functions[key], windows
 
-    def _compile(self, target: Target) -> None:
-        machine = target.target_machine()
-        self.module.triple = target.triple
-        self.text = str(self.module)
+    def code(self) -> Code:
+        """Let LLVM make machine code."""
+        machine = self.target.target_machine()
         module = llvm.parse_assembly(self.text)
         module.verify()
         options = llvm.create_pipeline_tuning_options(speed_level=1)
@@ -145,15 +171,59 @@ class Compiled:
                 optimize_block(function, machine)
             elif not function.is_declaration:
                 manager.run(function, passes)
-        self.engine = llvm.create_mcjit_compiler(module, machine)
+        constants = [np.ascontiguousarray(c) for c in self.program.constants]
+        return Code(
+            machine.emit_object(module),
+            self.segments,
+            self.inputs,
+            self.outputs,
+            constants,
+            self.in_place,
+            self.workspace_bytes,
+            self.program.stores,
+        )
+
+
+class Compiled:
+    """Machine code ready to run. Between its segments NumPy evaluates what has no code.
+
+    `build()` makes the stages that led to it again, for somebody who wants to look at them.
+    """
+
+    def __init__(self, code: Code, target: Target, build: Callable[[], Build]):
+        self.target = target
+        self._build = build
+        self.in_place, self.workspace_bytes, self.stores = code.in_place, code.workspace_bytes, code.stores
+        self.outputs, self.inputs, self.constants = code.outputs, code.inputs, code.constants
+        self.lock = threading.Lock()
+        self.work: Any = None
+        connect()
+        machine = target.target_machine()
+        self.engine = llvm.create_mcjit_compiler(llvm.parse_assembly(f'target triple = "{target.triple}"'), machine)
+        self.engine.add_object_file(llvm.ObjectFileRef.from_data(code.object))
         self.engine.finalize_object()
         kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
-        self.calls = [
-            s if isinstance(s, Evaluate) else kind(self.engine.get_function_address(s)) for s in self.segments
-        ]
+        address = self.engine.get_function_address
+        self.calls = [s if isinstance(s, Evaluate) else kind(address(s)) for s in code.segments]
         self.whole = self.calls[0] if len(self.calls) == 1 and not isinstance(self.calls[0], Evaluate) else None
         self.table_type = ctypes.c_void_p * (len(self.inputs) + len(self.outputs) + len(self.constants))
         self.input_strides = [tuple(s * dtype.itemsize for s in row_major(shape)) for shape, dtype in self.inputs]
+
+    @cached_property
+    def build(self) -> Build:
+        return self._build()
+
+    @property
+    def program(self) -> Program:
+        return self.build.program
+
+    @property
+    def functions(self) -> dict[Any, ir.Function]:
+        return self.build.functions
+
+    @property
+    def text(self) -> str:
+        return self.build.text
 
     def assembly(self) -> str:
         """The machine code as text; made anew, since only its bytes were kept."""
@@ -191,7 +261,7 @@ class Compiled:
         """Make the workspace of calls that come this way; `entry` has its own."""
         self.work = _aligned_bytes(self.workspace_bytes)
         self.work_address = self.work.ctypes.data
-        self._closing = weakref.finalize(self, free_stores, self.work, self.program.stores)
+        self._closing = weakref.finalize(self, free_stores, self.work, self.stores)
 
     def close(self) -> None:
         """Give the workspace back, until the next call that comes this way."""
@@ -204,7 +274,7 @@ class Compiled:
         if buffer.kind == "work":
             size = buffer.size * buffer.dtype.itemsize
             return self.work[buffer.index : buffer.index + size].view(buffer.dtype)
-        return arrays[self._slot(buffer)].reshape(-1)
+        return arrays[slot(buffer, len(self.inputs), len(self.outputs))].reshape(-1)
 
     def _stored(self, view: View) -> np.ndarray:
         """The records of a store that there are now."""
@@ -241,6 +311,11 @@ class Compiled:
                 view.array(self._memory(view.buffer, arrays))[...] = value
 
 
+def slot(buffer: Buffer, inputs: int, outputs: int) -> int:
+    """The place of an argument, a result or a constant in the table of objects that a segment is given."""
+    return {"input": 0, "output": inputs, "constant": inputs + outputs}[buffer.kind] + buffer.index
+
+
 def _signature(statement: Kernel, windows: Windows) -> Any:
     """Equal for statements that compile to the same code; numbers the windows on the way."""
     known: dict[int, int] = {}
@@ -251,18 +326,16 @@ def _signature(statement: Kernel, windows: Windows) -> Any:
             statement.expr.key(windows, known),
             _target(statement.target, windows),
         )
-        return "reduction", statement.expr.shape, body
+        return "reduction", statement.expr.shape, body, statement.split
     head: Any = ()
     if isinstance(statement, Product):
         known[id(statement.value)] = -1
         head = (_target(statement.x, windows), _target(statement.y, windows), getattr(statement, "spec", None))
-        if statement.scratch is not None:
-            head = (*head, _target(statement.scratch, windows))
     roots = []
     for r in statement.roots:
         roots.append((r.expr.key(windows, known), _target(r.target, windows) if r.stored else None))
         known[id(r.loaded)] = known.get(id(r.expr), -2)
-    return type(statement).__name__, statement.shape, head, tuple(roots)
+    return type(statement).__name__, statement.shape, head, tuple(roots), statement.split
 
 
 def _target(view: View, windows: Windows) -> Any:

@@ -7,6 +7,8 @@
     Loop       statements again and again, over windows that may move
     Branch     one of several lists of statements
     Block      statements over few numbers, as one function that keeps them in registers
+    Single     statements of the first thread, where several run
+    Barrier    a place where they wait for each other
     Evaluate   a step that has no kernel: NumPy evaluates it
 
 An expression is a tree of `Expr`: an operation applied at the same index to others, a window read at an index, or a
@@ -74,10 +76,21 @@ class Root:
     stored: bool = True  # False where only later roots of the same statement read it, from registers
 
 
+@dataclass(frozen=True)
+class Split:
+    """How a kernel is dealt to threads: `grains` pieces of `size` along an axis, or of a product's units."""
+
+    axis: int | None
+    extent: int
+    grains: int
+    size: int
+
+
 @dataclass(eq=False)
 class Nest:
     shape: Shape
     roots: list[Root] = field(default_factory=list)
+    split: Split | None = None
 
 
 @dataclass(eq=False)
@@ -86,6 +99,7 @@ class Reduction:
     expr: Expr
     axes: tuple[int, ...]
     target: View  # its axes are the kept ones
+    split: Split | None = None
 
 
 @dataclass(eq=False)
@@ -98,7 +112,8 @@ class Product:
     dtype: np.dtype
     value: Expr  # stands for the finished element in the roots
     roots: list[Root] = field(default_factory=list)
-    scratch: View | None = None
+    scratch: int = 0  # bytes of memory that each thread needs for itself meanwhile
+    split: Split | None = None
 
 
 @dataclass(eq=False)
@@ -146,8 +161,20 @@ class Block:
     body: list[Statement]
 
 
+@dataclass(eq=False)
+class Single:
+    """What the first thread alone does."""
+
+    body: list[Statement]
+
+
+@dataclass(eq=False)
+class Barrier:
+    """Every thread waits for the others."""
+
+
 Kernel = Nest | Reduction | Product  # what becomes a function of its own
-Statement = Nest | Reduction | Product | Evaluate | Loop | Branch | Block
+Statement = Nest | Reduction | Product | Evaluate | Loop | Branch | Block | Single | Barrier
 
 
 @dataclass(eq=False)
@@ -158,3 +185,5 @@ class Program:
     results: list[View]
     constants: list[np.ndarray]
     stores: int = 0
+    scratch: int = 0  # bytes, the most that a statement needs for each thread
+    parallel: bool = False

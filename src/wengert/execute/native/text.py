@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from wengert.execute.native.conv.formula import formula_text
 from wengert.execute.native.statements import (
+    Barrier,
     Block,
     Branch,
     Convolution,
@@ -16,6 +18,8 @@ from wengert.execute.native.statements import (
     Program,
     Reduction,
     Root,
+    Single,
+    Split,
     Statement,
 )
 from wengert.execute.native.views import Chosen, Counter, View
@@ -70,17 +74,19 @@ class Printer:
 
     def statement(self, s: Statement, indent: str) -> Iterator[str]:
         if isinstance(s, Nest):
-            yield f"{indent}for {list(s.shape)}:"
+            yield f"{indent}for {list(s.shape)}{dealt(s.split)}:"
             yield from self.roots(s.roots, indent)
         elif isinstance(s, Reduction):
-            target = self.window(s.target)
-            yield f"{indent}{target} = {s.op} over axes {s.axes} of {list(s.expr.shape)}: {self.expression(s.expr)}"
+            over = f"{s.op} over axes {s.axes} of {list(s.expr.shape)}{dealt(s.split)}"
+            yield f"{indent}{self.window(s.target)} = {over}: {self.expression(s.expr)}"
         elif isinstance(s, Product):
             sizes = f"{'×'.join(map(str, s.shape))}, depth {s.x.shape[-1]}"
             if isinstance(s, Convolution):
                 sizes = f"{'×'.join(map(str, s.shape))} of {s.x.shape} with kernel {s.y.shape}"
-            what = type(s).__name__.lower()
-            yield f"{indent}{what} {sizes}: Σ = {self.window(s.x)} @ {self.window(s.y)}, then"
+            what, x = type(s).__name__.lower(), self.window(s.x)
+            if isinstance(s, Convolution) and s.spec is not None and s.spec.formula is not None:
+                x = formula_text(s.spec.formula, x)
+            yield f"{indent}{what} {sizes}{dealt(s.split)}: Σ = {x} @ {self.window(s.y)}, then"
             yield from self.roots(s.roots, indent)
         elif isinstance(s, Loop):
             name = self.loops.setdefault(id(s.counter), f"i{len(self.loops)}")
@@ -95,8 +101,10 @@ class Printer:
                 yield f"{indent}for {name} in {turns}{', last first' if s.reverse else ''}:"
             for inner in s.body:
                 yield from self.statement(inner, indent + "  ")
-        elif isinstance(s, Block):
-            yield f"{indent}in registers:"
+        elif isinstance(s, Barrier):
+            yield f"{indent}barrier"
+        elif isinstance(s, (Block, Single)):
+            yield f"{indent}{'in registers' if isinstance(s, Block) else 'by the first thread'}:"
             for inner in s.body:
                 yield from self.statement(inner, indent + "  ")
         elif isinstance(s, Branch):
@@ -107,3 +115,11 @@ class Printer:
         elif isinstance(s, Evaluate):
             outs, ins = (", ".join(map(self.window, views)) for views in (s.outputs, s.inputs))
             yield f"{indent}{outs} = NumPy: {s.node.primitive.name}({ins})"
+
+
+def dealt(split: Split | None) -> str:
+    """How the threads share a kernel."""
+    if split is None:
+        return ""
+    where = "units" if split.axis is None else f"axis {split.axis}"
+    return f", {where} in {split.grains} grains"

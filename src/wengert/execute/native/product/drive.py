@@ -28,10 +28,12 @@ def emit_product(
     epilogue: Epilogue,
     extra_args: Sequence[ir.Type],
     target: Target,
+    by_rows: bool = False,
 ) -> ir.Function:
     """Emit the internal function `void name(T* A, T* B, T* scratch, i64 begin, i64 end, <extra_args…>)`.
 
-    It computes the units [begin, end) of the `units(spec, target)` that the product is cut into. Each finished piece
+    It computes the units [begin, end) of the `units(spec, target)` that the product is cut into, or the rows
+    [begin, end) of a product `by_rows`, which is a single one and not `is_transposed`. Each finished piece
     `C[b, i, j : j + lanes]` is handed to `epilogue(builder, value, batch_indices, i, j, lanes, mask, extra)` once,
     after the whole sum over k: `value` is a vector of `lanes` numbers, or a number if `lanes` is 1; `mask`, a
     constant, says which lanes count, None if all do. What the epilogue emits runs in a loop over the rows of a tile, so
@@ -47,7 +49,8 @@ def emit_product(
     function.attributes.add("nounwind")
     builder = ir.IRBuilder(function.append_basic_block())
     if 0 not in (spec.m, spec.n, *spec.batch):
-        Drive(function, builder, spec, epilogue, target).emit()
+        drive = Drive(function, builder, spec, epilogue, target)
+        drive.emit_rows() if by_rows else drive.emit()
     builder.ret_void()
     return function
 
@@ -126,21 +129,40 @@ class Drive:
             for index, along_a, along_b in zip(indices, spec.a[0], spec.b[0], strict=True):
                 a, b = code.at(a, code.mul(index, along_a)), code.at(b, code.mul(index, along_b))
             first, left = code.mul(rows, plan.tiles_per_unit), code.mul(columns, plan.panels_per_unit)
-            block = Block(
-                tuple(value(index) for index in indices),
-                a,
-                b,
-                (first, code.least(code.add(first, plan.tiles_per_unit), plan.tiles)),
-                (left, code.least(code.add(left, plan.panels_per_unit), plan.panels)),
+            self.block(
+                Block(
+                    tuple(value(index) for index in indices),
+                    a,
+                    b,
+                    (first, code.least(code.add(first, plan.tiles_per_unit), plan.tiles)),
+                    (left, code.least(code.add(left, plan.panels_per_unit), plan.panels)),
+                    0,
+                    spec.m,
+                )
             )
-            if plan.dots:
-                self.dots(block)
-            elif self.chunks == 1:
-                self.chunk(block, 0)
-            else:
-                self.clear_sums()
-                for chunk in code.loop(0, self.chunks):
-                    self.chunk(block, chunk)
+
+    def emit_rows(self) -> None:
+        """Rows from any one to any other; the tiles are counted from the first."""
+        code, plan = self.code, self.plan
+        height = 1 if plan.dots else plan.rows
+        batch = tuple(I64(0) for _ in self.spec.batch)
+        rows = code.add(self.end, code.mul(self.begin, -1))
+        tiles = code.b.udiv(value(code.add(rows, height - 1)), I64(height))
+        for left in code.loop(0, plan.panels, plan.panels_per_unit):
+            for first in code.loop(0, tiles, plan.tiles_per_unit):
+                to = code.least(code.add(first, plan.tiles_per_unit), tiles)
+                right = code.least(code.add(left, plan.panels_per_unit), plan.panels)
+                self.block(Block(batch, self.a, self.b, (first, to), (left, right), self.begin, self.end))
+
+    def block(self, block: Block) -> None:
+        if self.plan.dots:
+            self.dots(block)
+        elif self.chunks == 1:
+            self.chunk(block, 0)
+        else:
+            self.clear_sums()
+            for chunk in self.code.loop(0, self.chunks):
+                self.chunk(block, chunk)
 
     def divide(self, x: Index, count: int) -> tuple[Index, Index]:
         if count == 1:
@@ -178,7 +200,7 @@ class Drive:
             for panel in code.loop(*block.panels):
                 self.pack(block, b, panel, last)
         for tile in code.loop(*block.tiles):
-            i = code.least(code.mul(tile, plan.rows), spec.m - plan.rows)
+            i = code.least(self.top(block, tile), spec.m - plan.rows)
             a_tile = code.at(a, code.mul(i, spec.a[1]))
             for panel in code.loop(*block.panels):
                 pieces, b_stride = self.machine.pieces(plan.width), spec.b[1]
@@ -203,6 +225,10 @@ class Drive:
                 else:
                     with code.b.if_then(last):
                         self.finish(block, tile, panel, sums)
+
+    def top(self, block: Block, tile: Index) -> Index:
+        """The first row of a tile that is new: the tile itself may reach back."""
+        return self.code.add(block.row, self.code.mul(tile, self.plan.rows))
 
     def column(self, panel: Index) -> Index:
         """Where a panel starts: the last one reaches back."""
@@ -237,13 +263,15 @@ class Drive:
     def finish(self, block: Block, tile: Index, panel: Index, sums: ir.Value) -> None:
         """The epilogue on what is new in a tile."""
         code, plan, spec = self.code, self.plan, self.spec
-        top, i = code.mul(tile, plan.rows), code.least(code.mul(tile, plan.rows), spec.m - plan.rows)
+        top = self.top(block, tile)
+        i = code.least(top, spec.m - plan.rows)
+        below = code.least(plan.rows, code.add(block.end, code.mul(i, -1))) if block.end is self.end else plan.rows
 
         def columns(full: bool) -> None:
             count = plan.width if full else plan.edge
             skipped = plan.width - count
             j = code.add(self.column(panel), skipped)
-            for r in code.loop(self.inside(top, (i, 0)), plan.rows):
+            for r in code.loop(self.inside(top, (i, 0)), below):
                 row = code.at(sums, code.add(code.mul(r, self.width), skipped))
                 self.hand_over(block, row, code.add(i, r), j, count)
 
@@ -266,7 +294,8 @@ class Drive:
     def dots(self, block: Block) -> None:
         code, spec, plan = self.code, self.spec, self.plan
         (_, ai, ak), (_, _, bj) = spec.a, spec.b
-        for i in code.loop(*block.tiles):
+        for row in code.loop(*block.tiles):
+            i = code.add(block.row, row)
             x = code.at(block.a, code.mul(i, ai))
             if plan.pack_a:  # its numbers must lie side by side
                 row = code.at(self.scratch, self.layout.a)
@@ -288,10 +317,12 @@ class Drive:
 
 @dataclass(frozen=True)
 class Block:
-    """One unit: where it starts in A and B, and its tiles and panels."""
+    """One unit, or part of it: where it starts in A and B, and its tiles and panels."""
 
     batch: tuple[ir.Value, ...]
     a: ir.Value
     b: ir.Value
     tiles: tuple[Index, Index]
     panels: tuple[Index, Index]
+    row: Index  # that the tiles are counted from
+    end: Index  # of the rows that are wanted

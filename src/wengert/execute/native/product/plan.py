@@ -175,3 +175,8 @@ def units(spec: ProductSpec, target: Target) -> int:
     for extent in spec.batch:
         count *= extent
     return count
+
+
+def is_transposed(spec: ProductSpec, target: Target) -> bool:
+    """Whether the kernel computes the transposed product, whose rows are this one's columns."""
+    return make_plan(spec, target).transposed

@@ -1,0 +1,212 @@
+"""Several threads compute what one does, bit for bit, and only while there is something to do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+import wengert as wg
+from tests import native_programs
+from wengert.errors import ArgumentError
+from wengert.execute.native import program, schedule
+
+
+@pytest.fixture(autouse=True)
+def own_number():
+    before = wg.get_num_threads()
+    yield
+    wg.set_num_threads(before)
+
+
+@pytest.fixture
+def eager_teams(monkeypatch):
+    """Every kernel is dealt, however small, to three threads."""
+    for name in ("WORTH", "LEAST", "LEAST_ALIKE"):
+        monkeypatch.setattr(schedule, name, 0.0)
+    monkeypatch.setattr(schedule, "LEAST_EXTENT", 2)
+    monkeypatch.setattr(program, "most_threads", lambda: 3)
+    monkeypatch.setenv("WENGERT_CACHE_DIR", "0")
+    wg.set_num_threads(3)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def net(rng, sizes=(96, 80, 72, 10), batch=64):
+    params = [((rng.normal(size=(i, o)) / i**0.5).astype("f"), np.zeros(o, "f")) for i, o in pairwise(sizes)]
+    x, y = rng.normal(size=(batch, sizes[0])).astype("f"), rng.normal(size=(batch, sizes[-1])).astype("f")
+
+    def step(params, x, y):
+        def loss(params):
+            h = x
+            for w, b in params:
+                h = wg.tanh(h @ w + b)
+            return wg.mean(wg.square(h - y))
+
+        value, grads = wg.value_and_grad(loss)(params)
+        return value, [(w - 0.1 * v, b - 0.1 * c) for (w, b), (v, c) in zip(params, grads, strict=True)]
+
+    return step, params, x, y
+
+
+def leaves(result):
+    return [np.asarray(v) for v in wg.tree.leaves(result)]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_programs_in_teams(eager_teams, seed):
+    assert native_programs.main(["--count", "5", "--seed", str(5 * seed)]) == 0
+
+
+def test_the_same_bits_from_any_number_of_threads(rng):
+    step, *args = net(rng)
+    f = wg.jit(step, executor="native")
+    wg.set_num_threads(1)
+    expected = leaves(f(*args))
+    for count in (2, 3, 2, 1):
+        wg.set_num_threads(count)
+        for _ in range(20):
+            for a, b in zip(expected, leaves(f(*args)), strict=True):
+                np.testing.assert_array_equal(a, b)
+
+
+def test_a_batch_goes_through_layers_without_barriers(monkeypatch, rng):
+    monkeypatch.setattr(schedule, "WORTH", 0.0)
+    monkeypatch.setenv("WENGERT_CACHE_DIR", "0")
+    weights = [rng.normal(size=(64, 64)).astype("f") for _ in range(5)]
+
+    def forward(x, weights):
+        for w in weights:
+            x = wg.tanh(x @ w)
+        return x
+
+    lines = str(wg.jit(forward, executor="native").lower(np.ones((64, 64), "f"), weights).loops)
+    assert lines.count("in 64 grains") == 5
+    assert "barrier" not in lines
+
+
+def test_recurrence_has_no_barrier_at_its_turns(monkeypatch, rng):
+    monkeypatch.setenv("WENGERT_CACHE_DIR", "0")
+    w = (rng.normal(size=(64, 64)) / 16).astype("f")
+
+    def run(xs, h):
+        return wg.scan(lambda h, x: (wg.tanh(x + h @ w), None), h, xs)[0]
+
+    f = wg.jit(run, executor="native")
+    args = np.ones((50, 32, 64), "f"), np.zeros((32, 64), "f")
+    text = str(f.lower(*args).loops)
+    inside = [line for line in text.splitlines() if line.startswith("  ")]
+    assert any("in 32 grains" in line for line in inside)
+    assert not any("barrier" in line for line in inside)
+    h = args[1]
+    for x in args[0]:
+        h = np.tanh(x + h @ w)
+    np.testing.assert_allclose(np.asarray(f(*args)), h, rtol=2e-5, atol=2e-5)
+
+
+def test_many_python_threads_at_once(rng):
+    step, *args = net(rng)
+    f = wg.jit(step, executor="native")
+    wg.set_num_threads(2)
+    expected = leaves(f(*args))
+    wrong = []
+
+    def work():
+        for _ in range(50):
+            if any((a != b).any() for a, b in zip(expected, leaves(f(*args)), strict=True)):
+                wrong.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong
+
+
+CHILD = """
+import numpy as np, os, sys, time, wengert as wg
+wg.set_num_threads(2)
+f = wg.jit(lambda x, w: wg.tanh(wg.tanh(x @ w) @ w), executor="native")
+x, w = np.ones((256, 256), "f"), np.full((256, 256), 0.01, "f")
+first = np.asarray(f(x, w))
+"""
+
+
+def run(code, **env):
+    return subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, env={**os.environ, **env}, timeout=60
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_after_a_fork():
+    done = run(
+        CHILD
+        + """
+pid = os.fork()
+again = np.asarray(f(x, w))
+ok = (again == first).all() and wg.get_num_threads() == 2
+if pid == 0:
+    os._exit(0 if ok else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0 and ok
+print("both")
+"""
+    )
+    assert done.stdout.strip() == "both", done.stderr
+
+
+def test_idle_threads_sleep():
+    done = run(
+        CHILD
+        + """
+time.sleep(0.2)
+begin = time.process_time()
+time.sleep(0.5)
+print(time.process_time() - begin)
+"""
+    )
+    assert float(done.stdout) < 0.05, done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_ctrl_c_stops_a_loop_of_calls():
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHILD + "print('on', flush=True)\nwhile True:\n    f(x, w)"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline().strip() == "on"
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert "KeyboardInterrupt" in errors
+
+
+@pytest.mark.parametrize("count", [0, 65, -1, True, 1.5, "2", None])
+def test_numbers_of_threads_that_are_refused(count):
+    with pytest.raises(ArgumentError, match=r"set_num_threads: expected a number of threads from 1 to 64, got"):
+        wg.set_num_threads(count)
+
+
+def test_the_environment_sets_the_number():
+    code = "import wengert as wg; print(wg.get_num_threads())"
+    assert run(code, WENGERT_NUM_THREADS="3").stdout.strip() == "3"
+    refused = run(code, WENGERT_NUM_THREADS="many").stderr
+    assert "WENGERT_NUM_THREADS: expected a number of threads from 1 to 64, got 'many'" in refused
+
+
+def test_small_programs_stay_with_one_thread():
+    f = wg.jit(lambda x: wg.tanh(x) * 2, executor="native")
+    assert "grains" not in str(f.lower(np.ones((8, 8), "f")).loops)
