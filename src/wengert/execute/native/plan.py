@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from heapq import heappop, heappush
-from heapq import heappop, heappush
 
 from wengert.execute.native.statements import (
     Barrier,
@@ -23,7 +22,6 @@ from wengert.execute.native.statements import (
 from wengert.execute.native.views import STATE_BYTES, Buffer
 
 ALIGNMENT = 64
-LITTLE = 1 << 20  # bytes
 LITTLE = 1 << 20  # bytes
 
 
