@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -249,6 +250,26 @@ def test_lbfgs_inside_jit_says_what_to_do() -> None:
     step = wg.jit(lambda m, o: o.update(m, lambda m: wg.value_and_grad(loss_fn)(m, X, Y)))
     with pytest.raises(AbstractValueError, match="compile what it evaluates"):
         step(model, optimizer)
+
+
+@pytest.mark.parametrize("put", [lambda a: (a,), lambda a: deque([a])], ids=["tuple", "deque"])
+def test_a_parameter_where_nothing_can_be_assigned(put: Any) -> None:
+    model = MLP()
+    model.scales = put(wg.ones(3))
+    with pytest.raises(ArgumentError, match=r"'scales\.0' stands in a (tuple|deque), which can't be assigned to"):
+        optim.SGD(model)
+    optimizer = optim.SGD(model, frozen="scales")
+    optimizer.update(model, wg.grad(loss_fn)(model, X, Y))
+
+
+def test_an_optimizer_says_what_it_is() -> None:
+    groups = [{"params": "*.bias", "lr": 0.5, "weight_decay": 0.0}]
+    text = repr(optim.AdamW(MLP(), learning_rate=0.1, groups=groups, schedule=optim.schedule.Step(3)))
+    assert text == (
+        "AdamW(4 parameters of a MLP, learning_rate=0.1, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.01; group 1: "
+        "learning_rate=0.5, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.0, "
+        "schedule=Step(every=1, step_size=3, gamma=0.1))"
+    )
 
 
 # Clipping

@@ -93,6 +93,8 @@ class Optimizer(Module):
                 f"{listed([s.name for s in every])}){at_user_line()}"
             )
         group_of, sets, rates = self._sort(free, rate, settings, groups)
+        for slot in free:
+            slot.check()
         self.plan = Plan(type(model).__name__, free, group_of, sets, [s.name for s in every if is_frozen(s)])
         self.steps = Array(np.zeros((), int64))  # updates made
         self.rates = rates
@@ -234,6 +236,15 @@ class Optimizer(Module):
             new, new_state[name] = self.rule(q, g, state[name], numbers[group], settings)
             new_values.append(complex_(new[..., 0], new[..., 1]) if p.dtype.kind == "c" else new)
         return new_values, new_state, shared
+
+    def __repr__(self) -> str:
+        parts = [", ".join(f"{k}={v!r}" for k, v in s.items() if v is not False) for s in self.plan.groups]
+        rates = [r if r.trace is not None else float(r) for r in self.rates]
+        first, *more = (f"learning_rate={r}, {p}" for r, p in zip(rates, parts, strict=True))
+        groups = "".join(f"; group {i + 1}: {g}" for i, g in enumerate(more))
+        schedule = "" if self.schedule is None else f", schedule={self.schedule!r}"
+        what = f"{len(self.plan.names)} parameters of a {self.plan.model}"
+        return f"{type(self).__name__}({what}, {first}{groups}{schedule})"
 
     # What a kind of optimizer states.
 

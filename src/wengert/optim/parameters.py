@@ -36,15 +36,23 @@ class Slot:
         self.places: list[tuple[Any, Any]] = []  # (holder, attribute, index or key)
 
     def assign(self, value: Any) -> None:
+        self.check()
         for holder, key in self.places:
             if isinstance(holder, (list, dict)):
                 holder[key] = value
-            elif isinstance(key, str) and not isinstance(holder, tuple) and key in vars(holder):
-                setattr(holder, key, value)
             else:
+                setattr(holder, key, value)
+
+    def check(self) -> None:
+        """Refuse an array that stands where nothing can be assigned."""
+        for holder, key in self.places:
+            if not isinstance(holder, (list, dict)) and not (
+                isinstance(key, str) and key in getattr(holder, "__dict__", ())
+            ):
                 raise ArgumentError(
                     f"the parameter {self.name!r} stands in a {type(holder).__name__}, which can't be assigned to; "
-                    f"keep parameters as attributes of a Module, or in a list or dict there{at_user_line()}"
+                    "keep parameters as attributes of a Module, or in a list or dict there; an array that is no "
+                    f"parameter, as a buffer{at_user_line()}"
                 )
 
 
@@ -93,6 +101,8 @@ def children(x: Any) -> Iterator[tuple[Any, Any]]:
         yield from x.items()
     elif isinstance(x, (list, tuple)):
         yield from enumerate(x)
+    elif type(x) in tree._registered:
+        yield from enumerate(tree._registered[type(x)].flatten(x)[0])
     elif isinstance(x, tree.Module) or (dataclasses.is_dataclass(x) and not isinstance(x, type)):
         yield from vars(x).items()
 
