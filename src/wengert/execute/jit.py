@@ -12,6 +12,7 @@ import numpy as np
 from wengert import tree
 from wengert.control.call import Run, call_p
 from wengert.errors import ArgumentError, UnsupportedError
+from wengert.execute.collector import collector_held
 from wengert.execute.donation import Donated, candidates
 from wengert.explain import GraphSummary
 from wengert.ir.array import Array, WeakArray, concrete
@@ -229,7 +230,8 @@ class Jitted:
             found[:] = [out_tree, len(out_leaves), where]
             return [as_array(o, f"the result of {self.__name__}, under jit,") for o in (*out_leaves, *changed)]
 
-        graph, captured = stage(flat, [v.type for v in leaves], self.__name__)
+        with collector_held():
+            graph, captured = stage(flat, [v.type for v in leaves], self.__name__)
         program = Program(graph, captured, *found)
         if self._donated:
             given = zip(opened.paths, opened.in_object, strict=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from wengert.execute.collector import collector_held
 from wengert.execute.native import cache
 
 # the families, which teach `lower` their steps
@@ -41,7 +42,8 @@ def compiled(graph: Graph) -> Compiled:
     `graph.cache["donated"]` tells, if it is there, for results which inputs they may be written over.
     """
     if name not in graph.cache:
-        graph.cache[name] = _made(graph, host_target())
+        with collector_held():
+            graph.cache[name] = _made(graph, host_target())
     return graph.cache[name]
 
 
