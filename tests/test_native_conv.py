@@ -342,3 +342,17 @@ def test_pooling(how):
             return out, pull(ct)
 
         native_agrees(pulled, x, tolerance=1e-12)
+
+
+@pytest.mark.parametrize("size", [4, 16])  # directly, and by minimal filtering
+def test_activations_on_the_way_in(size):
+    """What only convolutions read, and costs little, is computed where they copy their input, and stored nowhere."""
+    rng = np.random.default_rng(20)
+    x, k1, k2 = (rng.standard_normal(s) for s in ((2, size, 9, 18), (size, size, 3, 3), (size, size, 3, 3)))
+
+    def loss(k1, k2):
+        y = wg.conv(x, k1, padding="same")
+        return wg.sum(wg.tanh(wg.conv(wg.maximum(0.5 - y * y, 0.1), k2, padding="same")))  # 0.1 around, were it padded
+
+    native_agrees(wg.value_and_grad(loss, (0, 1)), k1, k2, tolerance=1e-12)
+    assert "Σ = maximum(subtract(0.5, multiply(t0, t0)), 0.1) @ " in wg.jit(loss, executor="native").lower(k1, k2).loops
