@@ -75,6 +75,24 @@ LAYERS: dict[str, tuple[str, tuple[Any, ...], dict[str, Any], list[tuple[int, ..
     "rms_norm, axes": ("RMSNorm", ((3, 5),), {"eps": 1e-3, "elementwise_affine": False}, [(2, 3, 5)]),
     "group_norm": ("GroupNorm", (2, 6), {}, [(2, 6, 5)]),
     "group_norm, flat": ("GroupNorm", (3, 6), {"affine": False}, [(4, 6)]),
+    "zero_pad1d": ("ZeroPad1d", ((1, 2),), {}, [(2, 3, 4)]),
+    "constant_pad2d": ("ConstantPad2d", (2, 1.5), {}, [(2, 3, 4, 5)]),
+    "reflection_pad2d": ("ReflectionPad2d", ((1, 2, 0, 1),), {}, [(2, 3, 4, 5)]),
+    "replication_pad3d": ("ReplicationPad3d", (1,), {}, [(1, 2, 2, 3, 2)]),
+    "circular_pad1d": ("CircularPad1d", ((2, 1),), {}, [(2, 3, 4)]),
+    "upsample": ("Upsample", (), {"scale_factor": 2}, [(1, 2, 3, 4)]),
+    "upsample, uneven": ("Upsample", ((5, 7),), {}, [(1, 2, 3, 4)]),
+    "upsample, exact": ("Upsample", (), {"scale_factor": 1.7, "mode": "nearest-exact"}, [(1, 2, 5)]),
+    "upsample, linear": ("Upsample", (), {"scale_factor": 1.6, "mode": "linear"}, [(1, 2, 5)]),
+    "upsample, bilinear": ("Upsample", ((6, 2),), {"mode": "bilinear", "align_corners": True}, [(1, 2, 4, 5)]),
+    "upsample, bilinear down": ("Upsample", ((3, 2),), {"mode": "bilinear"}, [(1, 2, 4, 5)]),
+    "upsample, trilinear": ("Upsample", (), {"scale_factor": 2, "mode": "trilinear"}, [(1, 1, 2, 3, 2)]),
+    "upsample, bicubic": ("Upsample", ((7, 9),), {"mode": "bicubic"}, [(1, 2, 4, 5)]),
+    "upsample, bicubic corners": ("Upsample", ((7, 9),), {"mode": "bicubic", "align_corners": True}, [(1, 2, 4, 5)]),
+    "pixel_shuffle": ("PixelShuffle", (2,), {}, [(2, 8, 3, 2)]),
+    "pixel_unshuffle": ("PixelUnshuffle", (2,), {}, [(2, 3, 4, 6)]),
+    "cosine": ("CosineSimilarity", (), {}, [(3, 4), (3, 4)]),
+    "distance": ("PairwiseDistance", (3.0,), {"keepdim": True}, [(3, 4), (3, 4)]),
     "prelu": ("PReLU", (3,), {}, [(2, 3, 4)]),
     "prelu, one": ("PReLU", (), {"init": 0.1}, [(2, 3)]),
 }  # fmt: skip
@@ -106,7 +124,7 @@ def test_repr_is_like_pytorchs(name: str) -> None:
     cls, args, kwargs, _ = LAYERS[name]
     mine, theirs = repr(getattr(nn, cls)(*args, **kwargs)), repr(getattr(T, cls)(*args, **kwargs))
     assert mine.split("(")[0] == theirs.split("(")[0]
-    if not cls.startswith("AvgPool"):
+    if not cls.startswith(("AvgPool", "Upsample")):
         assert mine == theirs
 
 

@@ -190,3 +190,26 @@ class TripletMarginLoss(_Loss):
         self, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6, swap: bool = False, reduction: str = "mean"
     ):
         self._start(reduction, margin=margin, p=p, eps=eps, swap=swap)
+
+
+class CosineSimilarity(Module):
+    """`x₁·x₂ / (‖x₁‖ ‖x₂‖)` along `dim`."""
+
+    def __init__(self, dim: int = 1, eps: float = 1e-8):
+        self.dim = dim
+        self.eps = eps
+
+    def forward(self, x1: Any, x2: Any) -> Array:
+        return F.cosine_similarity(x1, x2, self.dim, self.eps)
+
+
+class PairwiseDistance(Module):
+    """`‖x₁ - x₂ + eps‖ₚ` along the last axis."""
+
+    def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False):
+        self.p = p
+        self.eps = eps
+        self.keepdim = keepdim
+
+    def forward(self, x1: Any, x2: Any) -> Array:
+        return F.pairwise_distance(x1, x2, self.p, self.eps, self.keepdim)

@@ -72,7 +72,11 @@ from wengert.nn.functional.regress import l1_loss as l1_loss
 from wengert.nn.functional.regress import margin_ranking_loss as margin_ranking_loss
 from wengert.nn.functional.regress import mse_loss as mse_loss
 from wengert.nn.functional.regress import multi_margin_loss as multi_margin_loss
+from wengert.nn.functional.regress import pairwise_distance as pairwise_distance
 from wengert.nn.functional.regress import poisson_nll_loss as poisson_nll_loss
 from wengert.nn.functional.regress import smooth_l1_loss as smooth_l1_loss
 from wengert.nn.functional.regress import soft_margin_loss as soft_margin_loss
 from wengert.nn.functional.regress import triplet_margin_loss as triplet_margin_loss
+from wengert.nn.functional.resample import interpolate as interpolate
+from wengert.nn.functional.resample import pixel_shuffle as pixel_shuffle
+from wengert.nn.functional.resample import pixel_unshuffle as pixel_unshuffle

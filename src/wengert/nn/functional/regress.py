@@ -176,6 +176,15 @@ def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: float =
     return reduce_terms(select(y == 1, 1 - cosine, _positive_part(cosine - margin)), reduction, what)
 
 
+def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Array:
+    """`‖x₁ - x₂ + eps‖ₚ` along the last axis."""
+    x1 = as_floating(x1, "pairwise_distance")
+    d = abs_(x1 - as_input(x2, x1, "pairwise_distance", "the second", "the first") + eps)
+    if p == 2:
+        return sqrt((d * d).sum(axis=-1, keepdims=keepdim))
+    return (d**p).sum(axis=-1, keepdims=keepdim) ** (1 / p)
+
+
 def triplet_margin_loss(
     anchor: Any, positive: Any, negative: Any, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6,
     swap: bool = False, reduction: str = "mean",
@@ -185,15 +194,11 @@ def triplet_margin_loss(
     a, b = _pair(anchor, positive, what)
     a, c = _pair(a, negative, what)
 
-    def distance(u: Array, v: Array) -> Array:
-        d = abs_(u - v + eps)
-        return sqrt((d * d).sum(axis=-1)) if p == 2 else (d**p).sum(axis=-1) ** (1 / p)
-
-    far = distance(a, c)
+    far = pairwise_distance(a, c, p, eps)
     if swap:
-        other = distance(b, c)
+        other = pairwise_distance(b, c, p, eps)
         far = select(other < far, other, far)
-    return reduce_terms(_positive_part(distance(a, b) - far + margin), reduction, what)
+    return reduce_terms(_positive_part(pairwise_distance(a, b, p, eps) - far + margin), reduction, what)
 
 
 def _positive_part(x: Array) -> Array:
