@@ -139,12 +139,11 @@ def slot(cls: type, name: str) -> int:
 def weak_slot(cls: type) -> int:
     """The offset at which instances of `cls` keep their weak references: 0 there as long as there are none."""
     specimen: Any = object.__new__(cls)
-    before = [word(id(specimen) + offset) for offset in range(HEADER, cls.__basicsize__, 8)]
+    offset = cls.__weakrefoffset__  # in front of the object, from Python 3.12 on
+    before = word(id(specimen) + offset)
     reference = weakref.ref(specimen)
-    after = [word(id(specimen) + offset) for offset in range(HEADER, cls.__basicsize__, 8)]
-    found = [k for k, (old, new) in enumerate(zip(before, after, strict=True)) if new != old]
-    if reference() is specimen and len(found) == 1 and before[found[0]] == 0:
-        return HEADER + 8 * found[0]
+    if reference() is specimen and before == 0 and word(id(specimen) + offset) != 0:
+        return offset
     raise UnsupportedError(f"calls go through Python here: no weak references found in {cls.__name__}")
 
 
