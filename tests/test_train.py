@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
@@ -265,8 +266,9 @@ def test_what_is_put_back_was_not_written_over() -> None:
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("wrap", [lambda b: b, data.prefetch], ids=["arrays", "prefetched"])
 @pytest.mark.parametrize("executor", ["native", "numpy"])
-def test_the_step_to_blame_is_found_after_many_steps(executor: str) -> None:
+def test_the_step_to_blame_is_found_after_many_steps(executor: str, wrap: Any) -> None:
     """Steps since the last moment of remembering are repeated, and lead to the same place."""
 
     class Bound(Net):
@@ -286,17 +288,16 @@ def test_the_step_to_blame_is_found_after_many_steps(executor: str) -> None:
 
     model = Bound()
     with pytest.raises(NonFiniteError, match=r"(?s)became (nan|-inf) at step \d+.*log made \d+ (NaN|infinit)") as error:
-        train.fit(
-            model, optim.Adam(model, lr=2e-3), loss, (X, Y), 500, batch_size=20, callbacks=[Look()], executor=executor
-        )
+        source = wrap(data.Batches(X, Y, batch_size=20, shuffle=7))
+        train.fit(model, optim.Adam(model, lr=2e-3), loss, source, 500, callbacks=[Look()], executor=executor)
     step = int(re.search(r"at step (\d+)", str(error.value))[1])  # type: ignore[index]
     assert step > 80 and len(states) >= 2
     other = Bound()
     optimizer = optim.Adam(other, lr=2e-3)
     one = wg.jit(train.TrainingStep(loss), executor=executor)
-    totals, batches = train.step.Totals(), [(X[:20], Y[:20]), (X[20:], Y[20:])]
-    for k in range(step - 1):
-        one(other, optimizer, None, totals, batches[k % 2])
+    totals, batches = train.step.Totals(), data.Batches(X, Y, batch_size=20, shuffle=7)
+    for _, batch in zip(range(step - 1), chain.from_iterable(repeat(batches)), strict=False):
+        one(other, optimizer, None, totals, batch)
     np.testing.assert_array_equal(model.w, other.w, "the model is as it was before that step")
 
 

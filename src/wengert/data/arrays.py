@@ -93,6 +93,7 @@ class Batches(Epochs):
         self.batch_size = checked_size(batch_size, "Batches")
         self.key = as_key(shuffle)
         self.drop_last = drop_last
+        self._order: tuple[int, np.ndarray | None] = (-1, None)  # of one epoch
         if len(self) == 0:
             raise ShapeError(
                 f"Batches: {self.size} examples make no batch of {batch_size}"
@@ -105,7 +106,15 @@ class Batches(Epochs):
 
     def order(self, epoch: int) -> np.ndarray | None:
         """The order of the examples in an epoch; None for the given order."""
-        return None if self.key is None else np.asarray(permutation(fold_in(self.key, epoch), self.size))
+        if self.key is None:
+            return None
+        if self._order[0] != epoch:
+            self._order = epoch, np.asarray(permutation(fold_in(self.key, epoch), self.size))
+        return self._order[1]
+
+    def again(self, epoch: int, position: int) -> Any:
+        """The batch at a position, once more."""
+        return next(self.epoch_from(epoch, position))
 
     def epoch_from(self, epoch: int, position: int) -> Iterator[Any]:
         order = self.order(epoch)

@@ -193,7 +193,7 @@ class _Loop:
         self.programs: dict[tuple[int, ...], tuple[TrainingStep, Any]] = {}
         self.plain, self.step = self.program(())
         changed = (run.model, run.optimizer, self.totals, *([average] if average is not None else []))
-        self.replay = Replay(*changed)
+        self.replay = Replay(run.batches, *changed)
 
     def program(self, watching: tuple[int, ...]) -> tuple[TrainingStep, Any]:
         """The step with what these callbacks watch: as an object that knows the names of its sums, and compiled."""

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from wengert import tree
+from wengert.data.arrays import Batches, arguments
 from wengert.debug import debug_nonfinite
 from wengert.errors import NonFiniteError
 from wengert.ir.array import Array, WeakArray
@@ -68,21 +69,26 @@ def put_back(kept: Kept) -> None:
 
 
 class Made(NamedTuple):
-    """A step that was made: the compiled program, and the batch it got."""
+    """A step that was made: the compiled program, and the batch it got, or where in the data that can be made again."""
 
     program: Callable[..., Any]
-    batch: tuple[Any, ...]
+    batch: tuple[Any, ...] | None
+    epoch: int = 0
+    position: int = 0
 
 
 class Replay:
     """The last steps of a training.
 
     Args:
+        source: of the batches.
         modules: everything that a step changes.
     """
 
-    def __init__(self, *modules: Any):
+    def __init__(self, source: Any, *modules: Any):
         self.modules = modules
+        # batches kept would have to lie in ever new memory, so those that can be made again are not
+        self.source = source if isinstance(source, Batches) else None
         self.segments: list[tuple[Kept, list[Made]]] = []
         self.log: list[Made] = []
         self.room = 0  # steps until the next moment of remembering
@@ -92,10 +98,14 @@ class Replay:
         if not self.room:
             self.log = []
             self.segments = [*self.segments[-1:], (contents(*self.modules), self.log)]
-            size = sum(getattr(leaf, "nbytes", 0) for leaf in tree.leaves(batch))
+            size = sum(getattr(leaf, "nbytes", 0) for leaf in tree.leaves(batch)) if self.source is None else 0
             self.room = max(2, min(SEGMENT, MOST_BYTES // max(size, 1)))
         self.room -= 1
-        self.log.append(Made(program, batch))
+        source = self.source
+        if source is None:
+            self.log.append(Made(program, batch))
+        else:
+            self.log.append(Made(program, None, source.epoch, source.position - 1))
 
     def forget(self) -> None:
         """Something else may have changed the modules: what was remembered leads no longer to where they are."""
@@ -116,15 +126,19 @@ class Replay:
             return None
         put_back(self.segments[0][0])
         for k, made in enumerate(steps):
+            batch = made.batch
+            if batch is None:
+                assert self.source is not None
+                batch = arguments(self.source.again(made.epoch, made.position))
             if k >= len(steps) - 2:
                 before = contents(*self.modules)
                 try:
                     with debug_nonfinite():
-                        call(plain, made.batch)
+                        call(plain, batch)
                 except NonFiniteError as error:
                     return str(error)
                 finally:
                     put_back(before)
             if k < len(steps) - 1:
-                call(made.program, made.batch)
+                call(made.program, batch)
         return None
