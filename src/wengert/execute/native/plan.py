@@ -22,6 +22,8 @@ from wengert.execute.native.statements import (
 from wengert.execute.native.views import STATE_BYTES, Buffer
 
 ALIGNMENT = 64
+SMALL = 4096  # bytes: such a buffer has a place for itself, so that no thread waits until another has left it
+MOST_SMALL = 256 << 10  # at the beginning of the workspace
 LITTLE = 1 << 20  # bytes
 
 
@@ -112,6 +114,10 @@ def plan(program: Program) -> int:
         if dead:
             free = _merged([*free, *dead])
         size = _bytes(buffer)
+        if size <= SMALL and top + size <= MOST_SMALL:
+            buffer.index = top
+            top += size
+            continue
         fitting = [gap for gap in free if gap[1] >= size]
         if fitting:
             gap = min(fitting, key=lambda g: g[1])
