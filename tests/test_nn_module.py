@@ -101,6 +101,21 @@ def test_own_buffers() -> None:
         nn.Parameter(X, requires_grad=False)
 
 
+def test_buffers_declared_by_a_class() -> None:
+    class Base(nn.Module):
+        _buffers = ("mean",)
+
+        def __init__(self) -> None:
+            self.mean = wg.zeros(2)
+            self.var = wg.ones(2)
+
+    class Both(Base):
+        _buffers = ("var",)
+
+    assert names(Base().named_parameters()) == ["var"] and names(Both().named_buffers()) == ["mean", "var"]
+    assert wg.grad(lambda m: (m.mean + m.var).sum())(Base()).mean is None
+
+
 def test_freezing() -> None:
     model = Net()
     assert model.freeze("layers.0", "*.bias") is model

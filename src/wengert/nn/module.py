@@ -61,8 +61,9 @@ class Module(Traced):
 
     A model states its arrays and parts as attributes, and `forward(x)`; it is called as `model(x)`. Arrays are
     *parameters* if they are real or complex, unless they were declared *buffers* (`register_buffer`), state that gets
-    no gradient: `wg.grad(loss)(model, …)` holds None in their place, as for frozen parameters (`freeze`). Assigning an
-    array inside a transformed function, of which the model is an argument, is written back when that function returns.
+    no gradient: `wg.grad(loss)(model, …)` holds None in their place, as for frozen parameters (`freeze`). A class can
+    declare them too, as `_buffers = ("mean", "var")`. Assigning an array inside a transformed function, of which the
+    model is an argument, is written back when that function returns.
 
     Example:
         >>> class Net(nn.Module):
@@ -76,6 +77,12 @@ class Module(Traced):
     _transient: frozenset[str] = frozenset()  # buffers that a state dict leaves out
     training: bool
     key: Any
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for kind in ("_buffers", "_transient"):  # a class adds to what its parents declare
+            inherited = [getattr(parent, kind, ()) for parent in cls.__mro__[1:]]
+            setattr(cls, kind, frozenset().union(cls.__dict__.get(kind, ()), *inherited))
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         module = super().__new__(cls)
