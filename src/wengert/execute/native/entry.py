@@ -21,7 +21,7 @@ from wengert import tree
 from wengert.diff.cost import graph_cost
 from wengert.errors import UnsupportedError
 from wengert.execute.native import entry_layout as at
-from wengert.execute.native.entry_code import ALIGNMENT, compile_entry, entry_module
+from wengert.execute.native.entry_code import ALIGNMENT, load_entry
 from wengert.execute.native.entry_plan import Arguments, Results, Untranslatable
 from wengert.execute.native.entry_record import ALONE, FIELDS, REPLACED, SPEC_WORDS, SPENT
 from wengert.execute.native.program import Compiled, free_stores
@@ -224,7 +224,7 @@ def install(cls: Any) -> None:
     }  # fmt: skip
     at.addresses()
     general = cls.__call__
-    engine, address = compile_entry(entry_module(slots), (np.ndarray, dict, True, watchers, general))
+    engine, address = load_entry(slots, (np.ndarray, dict, True, watchers, general))
     method = _MethodDef(b"__call__", address, _METHOD, general.__doc__ and general.__doc__.encode())
     _kept.append((engine, method, general, cls))
     new = ctypes.pythonapi.PyDescr_NewMethod

@@ -8,18 +8,21 @@ the general way, through Python, which always gives the same result.
 from __future__ import annotations
 
 import ctypes
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
 
+from wengert.execute.native import cache
 from wengert.execute.native import entry_layout as at
+from wengert.execute.native.cache_key import environment
 from wengert.execute.native.entry_match import emit_match
 from wengert.execute.native.entry_record import FIELDS, field
 from wengert.execute.native.entry_result import emit_allocate, emit_build, emit_even, emit_spend, emit_taken, emit_wrap
 from wengert.execute.native.entry_words import OBJECTS, SERVICES, WORD, Words
-from wengert.execute.native.target import host_target
+from wengert.execute.native.target import Target, host_target
 from wengert.execute.native.views import STATE_BYTES
 
 MISMATCH = 1  # returned in place of an object: nothing was done
@@ -164,19 +167,33 @@ def entry_module(slots: dict[str, int]) -> ir.Module:
     return module
 
 
-def compile_entry(module: ir.Module, objects: Sequence[object]) -> tuple[Any, int]:
-    """The engine that keeps the code alive, and the address of `enter`; `objects` are those that OBJECTS names."""
-    machine = host_target().target_machine()
-    code = llvm.parse_assembly(str(module))
-    code.verify()
+def compiled_entry(slots: dict[str, int], target: Target) -> bytes:
+    """The code for a machine, from the cache on disk or new."""
+    key = hashlib.sha256(repr(("entry", environment(target), slots)).encode()).digest()
+    known = cache.read(key)
+    if known is not None:
+        return known
+    machine = target.target_machine()
+    module = llvm.parse_assembly(str(entry_module(slots)))
+    module.verify()
     passes = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=1))
     manager = llvm.create_new_function_pass_manager()
     manager.add_sroa_pass()
     manager.add_instruction_combine_pass()
-    for function in code.functions:
+    for function in module.functions:
         if not function.is_declaration:
             manager.run(function, passes)
-    engine = llvm.create_mcjit_compiler(code, machine)
+    code = machine.emit_object(module)
+    cache.write(key, code)
+    return code
+
+
+def load_entry(slots: dict[str, int], objects: Sequence[object]) -> tuple[Any, int]:
+    """The engine that keeps the code alive, and the address of `enter`; `objects` are those that OBJECTS names."""
+    target = host_target()
+    empty = llvm.parse_assembly(f'target triple = "{target.triple}"')
+    engine = llvm.create_mcjit_compiler(empty, target.target_machine())
+    engine.add_object_file(llvm.ObjectFileRef.from_data(compiled_entry(slots, target)))
     engine.finalize_object()
     known = {**at.addresses(), **{name: id(o) for name, o in zip(OBJECTS, objects, strict=True)}}
     table = (ctypes.c_int64 * len(SERVICES)).from_address(engine.get_global_value_address("services"))
