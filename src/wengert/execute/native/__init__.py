@@ -29,6 +29,7 @@ from wengert.execute.native.program import Build, Compiled
 from wengert.execute.native.report import NativeSummary
 from wengert.execute.native.target import Target, host_target
 from wengert.execute.native.text import program_text
+from wengert.execute.native.threads import most_threads
 from wengert.ir.graph import Graph
 from wengert.passes.pipeline import simplify
 from wengert.tree import TreeDef
@@ -59,7 +60,7 @@ def _made(graph: Graph, target: Target) -> Compiled:
     if cache.folder() is None:
         return Compiled(build().code(), target, build)
     try:
-        key, given = program_key(graph, donated, target)
+        key, given = program_key(graph, donated, most_threads(), target)
         content = cache.read(key)
         if content is not None:
             return Compiled(from_bytes(content, given), target, build)

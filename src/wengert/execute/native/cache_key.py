@@ -21,7 +21,6 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from wengert.execute.native.target import Target
-from wengert.execute.native.threads import most_threads
 from wengert.ir.array import Array
 from wengert.ir.graph import Graph
 from wengert.ir.primitive import Primitive
@@ -36,16 +35,18 @@ class KeylessError(Exception):
     """The program has no key."""
 
 
-def program_key(graph: Graph, donated: Mapping[int, Sequence[int]], target: Target) -> tuple[bytes, list[np.ndarray]]:
+def program_key(
+    graph: Graph, donated: Mapping[int, Sequence[int]], threads: int, target: Target
+) -> tuple[bytes, list[np.ndarray]]:
     """32 bytes, equal for equal programs, and the program's constants. Raises KeylessError."""
     writer = Writer()
-    text = repr((environment(target), sorted(donated.items()), writer.graph(graph)))
+    text = repr((environment(target), threads, sorted(donated.items()), writer.graph(graph)))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest(), writer.constants
 
 
 def environment(target: Target) -> tuple[Any, ...]:
     """What code depends on besides the program. Of the machine, the compiler sees what `target` states."""
-    return _build(), repr(target), most_threads()
+    return _build(), repr(target)
 
 
 @cache

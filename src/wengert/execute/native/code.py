@@ -40,6 +40,7 @@ class Code:
     in_place: dict[int, int]  # result -> the input that it is written over
     workspace_bytes: int
     stores: int
+    parallel: bool  # whether it calls for threads
 
 
 def to_bytes(code: Code, given: Sequence[np.ndarray]) -> bytes:
@@ -54,6 +55,7 @@ def to_bytes(code: Code, given: Sequence[np.ndarray]) -> bytes:
         "in_place": list(code.in_place.items()),
         "workspace_bytes": code.workspace_bytes,
         "stores": code.stores,
+        "parallel": code.parallel,
         "buffers": writer.buffers,
         "object": writer.blob(code.object),
     }
@@ -76,6 +78,7 @@ def from_bytes(content: bytes, given: Sequence[np.ndarray]) -> Code:
         dict(head["in_place"]),
         head["workspace_bytes"],
         head["stores"],
+        head["parallel"],
     )
 
 

@@ -21,6 +21,7 @@ from wengert.execute.native.emit import I8, I64, Function, Windows, emit_nest, e
 from wengert.execute.native.flow import Flow, Turns
 from wengert.execute.native.inplace import write_over_inputs
 from wengert.execute.native.lower import lower
+from wengert.execute.native.objects import loaded
 from wengert.execute.native.plan import drop_unread, plan
 from wengert.execute.native.schedule import schedule
 from wengert.execute.native.statements import (
@@ -181,6 +182,7 @@ class Build:
             self.in_place,
             self.workspace_bytes,
             self.program.stores,
+            self.program.parallel,
         )
 
 
@@ -197,11 +199,9 @@ class Compiled:
         self.outputs, self.inputs, self.constants = code.outputs, code.inputs, code.constants
         self.lock = threading.Lock()
         self.work: Any = None
-        connect()
-        machine = target.target_machine()
-        self.engine = llvm.create_mcjit_compiler(llvm.parse_assembly(f'target triple = "{target.triple}"'), machine)
-        self.engine.add_object_file(llvm.ObjectFileRef.from_data(code.object))
-        self.engine.finalize_object()
+        if code.parallel:
+            connect()
+        self.engine = loaded(code.object, target)
         kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
         address = self.engine.get_function_address
         self.calls = [s if isinstance(s, Evaluate) else kind(address(s)) for s in code.segments]
@@ -326,7 +326,7 @@ def _signature(statement: Kernel, windows: Windows) -> Any:
             statement.expr.key(windows, known),
             _target(statement.target, windows),
         )
-        return "reduction", statement.expr.shape, body, statement.split
+        return "reduction", statement.expr.shape, body, statement.split, statement.parts
     head: Any = ()
     if isinstance(statement, Product):
         known[id(statement.value)] = -1

@@ -19,8 +19,9 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 
+from wengert.execute.native.objects import kept, loaded
 from wengert.execute.native.statements import Split
-from wengert.execute.native.target import host_target
+from wengert.execute.native.target import Target, host_target
 from wengert.execute.threads import available, get_num_threads, told
 
 RUN, BARRIER = "wengert_run", "wengert_barrier"
@@ -93,11 +94,8 @@ class Pool:
         if self.engine is not None:
             return
         usable = _found(_NEEDED)
-        machine = host_target().target_machine()
-        llvm.initialize_native_asmparser()
-        module = llvm.parse_assembly(str(pool_module(usable)))
-        self.engine = llvm.create_mcjit_compiler(module, machine)
-        self.engine.finalize_object()
+        target, text = host_target(), str(pool_module(usable))
+        self.engine = loaded(kept(text, target, lambda: _compiled(text, target)), target)
         self.state = (ctypes.c_int64 * _SIZE).from_address(self.engine.get_global_value_address("state"))
         for name in (RUN, BARRIER):
             llvm.add_symbol(name, self.engine.get_function_address(name))
@@ -110,6 +108,12 @@ class Pool:
         ctypes.memset(self.state, 0, ctypes.sizeof(self.state))
         self.state[_WANTED] = get_num_threads()
         ctypes.CFUNCTYPE(None)(self.engine.get_function_address("prepare"))()
+
+
+def _compiled(text: str, target: Target) -> bytes:
+    machine = target.target_machine()
+    llvm.initialize_native_asmparser()
+    return machine.emit_object(llvm.parse_assembly(text))
 
 
 def _found(names: Sequence[str]) -> bool:
