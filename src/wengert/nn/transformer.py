@@ -207,16 +207,22 @@ class Transformer(Module):
     def __init__(
         self, d_model: int = 512, nhead: int = 8, num_encoder_layers: int = 6, num_decoder_layers: int = 6,
         dim_feedforward: int = 2048, dropout: float = 0.1, activation: Activation = "relu",
-        layer_norm_eps: float = 1e-5, batch_first: bool = False, norm_first: bool = False, bias: bool = True,
-        dtype: Any = None, key: Any = None,
+        custom_encoder: Any = None, custom_decoder: Any = None, layer_norm_eps: float = 1e-5,
+        batch_first: bool = False, norm_first: bool = False, bias: bool = True, dtype: Any = None, key: Any = None,
     ):  # fmt: skip
         keys = split(next_key(key), 3)
         settings = (
             d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first, bias, dtype,
         )  # fmt: skip
         norms = [LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype) for _ in range(2)]
-        self.encoder = TransformerEncoder(TransformerEncoderLayer(*settings, key=keys[0]), num_encoder_layers, norms[0])
-        self.decoder = TransformerDecoder(TransformerDecoderLayer(*settings, key=keys[1]), num_decoder_layers, norms[1])
+        if custom_encoder is None:
+            layer: Any = TransformerEncoderLayer(*settings, key=keys[0])
+            custom_encoder = TransformerEncoder(layer, num_encoder_layers, norms[0])
+        self.encoder = custom_encoder
+        if custom_decoder is None:
+            layer = TransformerDecoderLayer(*settings, key=keys[1])
+            custom_decoder = TransformerDecoder(layer, num_decoder_layers, norms[1])
+        self.decoder = custom_decoder
         self.d_model = d_model
         self.nhead = nhead
         self.batch_first = batch_first
