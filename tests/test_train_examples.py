@@ -15,10 +15,16 @@ ROOT = Path(__file__).parent.parent
 
 
 def run(script: str, folder: Path) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONIOENCODING": "utf-8"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT / "src"),
+        "PYTHONIOENCODING": "utf-8",
+        "WENGERT_NUM_THREADS": "1",  # tests run side by side; results don't depend on it
+        "OMP_NUM_THREADS": "1",
+    }
     done = subprocess.run(
         [sys.executable, "-W", "error", str(ROOT / "examples" / script), str(folder)],
-        capture_output=True, text=True, encoding="utf-8", timeout=120, check=False, env=environment,
+        capture_output=True, text=True, encoding="utf-8", timeout=300, check=False, env=environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
