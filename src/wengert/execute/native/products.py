@@ -7,7 +7,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from wengert.execute.native.conv import ConvSpec, conv_scratch, conv_units, emit_conv
+from wengert.execute.native.conv import ConvSpec, conv_run, conv_scratch, conv_units, emit_conv
 from wengert.execute.native.emit import I64, LANE, Body, Windows, memory_type, store_roots
 from wengert.execute.native.product import ProductSpec, emit_product, is_transposed, scratch_bytes, units
 from wengert.execute.native.statements import Convolution, Product
@@ -42,6 +42,12 @@ def product_units(p: Product, target: Target) -> int:
     """How many units the kernel is cut into."""
     spec = spec_of(p)
     return conv_units(spec, target) if isinstance(spec, ConvSpec) else units(spec, target)
+
+
+def product_run(p: Product, target: Target) -> tuple[int, int]:
+    """(rows, units): so many indices of the first axis take so many units, which come in order."""
+    spec = spec_of(p)
+    return conv_run(spec, target) if isinstance(spec, ConvSpec) else (1, product_units(p, target) // p.shape[0])
 
 
 def product_flops(p: Product) -> int:
@@ -90,8 +96,9 @@ def emit_product_statement(module: ir.Module, name: str, p: Product, windows: Wi
     windows_given, scratch = function.args[: len(types)], function.args[len(types)]
     begin, end = (I64(0), I64(product_units(p, target))) if split is None else function.args[-2:]
     if split is not None and split.axis is not None and not by_rows:  # whole matrices, of several units each
-        each = I64(product_units(p, target) // split.extent)
-        begin, end = b.mul(begin, each), b.mul(end, each)
+        rows, each = product_run(p, target)
+        end = b.add(end, I64(rows - 1))
+        begin, end = (b.mul(b.udiv(x, I64(rows)), I64(each)) for x in (begin, end))
 
     def pointer(view: View) -> ir.Value:
         return windows_given[windows.numbers[id(view)]]

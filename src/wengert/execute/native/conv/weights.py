@@ -71,7 +71,8 @@ def weights_plan(spec: ConvSpec, target: Target, whole: bool = False) -> Weights
     results = spec.places * rows * spec.o
     most = MOST_BYTES // (results * spec.groups * spec.itemsize)
     blocks = max(1, min(BLOCKS, spec.c, spec.flops // BLOCK_FLOPS, most))
-    each = -(-spec.c // blocks)
+    blocks = -(-spec.c // -(-spec.c // blocks))
+    each = -(-spec.c // blocks)  # in blocks that are equal, if their number divides c
     o = spec.o
     while not (whole or diagonal) and o % (4 * lanes) == 0 and spec.places * rows * o * spec.itemsize > machine.block:
         o //= 2
