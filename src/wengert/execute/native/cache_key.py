@@ -52,8 +52,12 @@ def environment(target: Target) -> tuple[Any, ...]:
 @cache
 def _build() -> tuple[Any, ...]:
     """The versions of this package, file by file, and of what lies below."""
-    root = Path(__file__).parents[2]
-    files = sorted((str(p.relative_to(root)), s.st_size, s.st_mtime_ns) for p in root.rglob("*.py") for s in [p.stat()])
+    files: list[Any] = []
+    for place, folders, names in os.walk(Path(__file__).parents[2]):
+        folders[:] = sorted(f for f in folders if f != "__pycache__")
+        for name in sorted(n for n in names if n.endswith(".py")):
+            status = os.stat(os.path.join(place, name))
+            files.append((os.path.basename(place), name, status.st_size, status.st_mtime_ns))
     versions = getattr(sys.modules[PACKAGE], "__version__", ""), llvmlite.__version__, llvm.llvm_version_info
     python = sys.implementation.cache_tag, sys.hexversion, getattr(sys, "abiflags", ""), sys.byteorder, os.name
     return *versions, np.__version__, *python, object.__basicsize__, hashlib.sha256(repr(files).encode()).hexdigest()
