@@ -356,3 +356,32 @@ def test_activations_on_the_way_in(size):
 
     native_agrees(wg.value_and_grad(loss, (0, 1)), k1, k2, tolerance=1e-12)
     assert "Σ = maximum(subtract(0.5, multiply(t0, t0)), 0.1) @ " in wg.jit(loss, executor="native").lower(k1, k2).loops
+
+
+def test_threads_compute_what_one_does(monkeypatch):
+    """Bit for bit; examples stay with their thread, so that nobody waits between one convolution and the next."""
+    monkeypatch.setenv("WENGERT_CACHE_DIR", "0")
+    rng = np.random.default_rng(21)
+    x, k1, k2 = (rng.standard_normal(s, np.float32) for s in ((24, 16, 13, 20), (32, 16, 3, 3), (16, 32, 5, 5)))
+    k3 = rng.standard_normal((144, 16, 3, 3), np.float32) / 4  # several pictures together
+
+    def loss(k1, k2, k3):
+        y = wg.tanh(wg.conv(wg.tanh(wg.conv(x, k1, padding="same")), k2, stride=2))
+        return wg.sum(wg.square(wg.conv(y, k3, padding="same")))
+
+    step = wg.value_and_grad(loss, (0, 1, 2))
+    before, results = wg.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            wg.set_num_threads(count)
+            lowered = wg.jit(step, executor="native").lower(k1, k2, k3)
+            results.append(tree.leaves(wg.jit(step, executor="native")(k1, k2, k3)))
+    finally:
+        wg.set_num_threads(before)
+    lines = lowered.loops.splitlines()
+    places = [n for n, line in enumerate(lines) if line.startswith("convolution 24")]
+    assert len(places) >= 3
+    assert not any("barrier" in line for line in lines[: places[2]])
+    for one, two in zip(*results, strict=True):
+        assert np.array_equal(np.asarray(one), np.asarray(two))
+    native_agrees(step, k1, k2, k3, tolerance=1e-4)

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from wengert.execute.native.elementwise import is_dear
 from wengert.execute.native.emit import vector_axis
 from wengert.execute.native.plan import inner_statements, windows_read, windows_written
-from wengert.execute.native.products import has_rows, product_flops, product_units
+from wengert.execute.native.products import has_rows, product_flops, product_run, product_units
 from wengert.execute.native.statements import (
     Barrier,
     Block,
@@ -149,8 +149,8 @@ def _axis(s: Kernel, target: Target, base: int) -> tuple[int | None, int, int] |
     """
     if isinstance(s, Product):
         lead = s.shape[0] if len(s.shape) > 2 else 0
-        if lead >= LEAST_EXTENT and not isinstance(s, Convolution):
-            return 0, lead, 1
+        if lead >= LEAST_EXTENT:
+            return 0, lead, product_run(s, target)[0]
         if has_rows(s, target) and s.shape[-2] >= 2 * LEAST_EXTENT:
             return len(s.shape) - 2, s.shape[-2], 1
         units = product_units(s, target)
@@ -295,7 +295,9 @@ def _touched(s: Statement) -> Iterator[Access]:
         yield from (Access(b, False, "all") for b in windows_read(s))
         yield from (Access(b, True, "all") for b in windows_written(s))
         return
-    if isinstance(s, Product):
+    if isinstance(s, Convolution):
+        yield from _examples(s, split)
+    elif isinstance(s, Product):
         matrices = split.axis < len(s.shape) - 2
         yield Access(s.x.buffer, False, _grains(s.x, split.axis, split))
         yield Access(s.y.buffer, False, _grains(s.y, split.axis if matrices else None, split))
@@ -311,6 +313,19 @@ def _touched(s: Statement) -> Iterator[Access]:
         yield from _loads(r.expr, split.axis, split, seen)
         if r.stored:
             yield Access(r.target.buffer, True, _grains(r.target, split.axis, split))
+
+
+def _examples(s: Convolution, split: Split) -> Iterator[Access]:
+    """What a convolution reads that is split by examples, or by blocks of them, which are the channels of its input."""
+    assert s.spec is not None
+    blocked, c = len(s.shape) > len(s.x.shape), s.spec.c
+    if blocked and s.spec.groups == 1 and c % split.extent == 0:
+        split = Split(1, c, split.grains, split.size * (c // split.extent))
+        yield from (Access(v.buffer, False, _grains(v, 1, split)) for v in (s.x, s.y))
+    else:
+        yield Access(s.x.buffer, False, _grains(s.x, None if blocked else 0, split))
+        yield Access(s.y.buffer, False, "all")
+    yield from (Access(p.buffer, False, "all") for v in (s.x, s.y) for p in v.positions)
 
 
 def _loads(e: Expr, axis: int | None, split: Split, seen: dict[Any, None]) -> Iterator[Access]:
