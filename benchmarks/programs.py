@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import os
 import shutil
 import subprocess
 import sys
@@ -404,6 +405,7 @@ def main() -> None:
     peers = not options.tiny and jax is not None
     if peers:
         jax.config.update("jax_enable_x64", True)
+    os.environ["WENGERT_CACHE_DIR"] = "0"  # first calls compile
     print(machine(jax if peers else None))
     rows, insides, firsts = [], [], []
     with tempfile.TemporaryDirectory() as folder:
