@@ -224,6 +224,7 @@ def test_a_model_that_the_optimizer_was_not_made_for() -> None:
     ("make", "message"),
     [
         (lambda: optim.SGD({"w": wg.ones(3)}), "a dict.*Module"),
+        (lambda: optim.SGD(x for x in [wg.ones(3)]), "a generator; pass the model itself"),
         (lambda: optim.SGD(MLP(), learning_rate=-1.0), "below 0"),
         (lambda: optim.SGD(MLP(), learning_rate=wg.ones(3)), r"shape \(3,\)"),
         (lambda: optim.SGD(MLP(), nesterov=True), "momentum > 0"),
