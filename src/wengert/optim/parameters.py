@@ -116,8 +116,8 @@ def parameters(model: Any) -> list[Slot]:
     if not isinstance(model, tree.Module) and not (dataclasses.is_dataclass(model) and not isinstance(model, type)):
         raise ArgumentError(
             f"an optimizer updates a Module in place, got a {type(model).__name__}; pass the model itself, not its "
-            "parameters. Arrays without a model: make them attributes of a wg.nn.Module (a dict or list of arrays may be "
-            f"one).{at_user_line()}"
+            "parameters. Arrays without a model: make them attributes of a wg.nn.Module (a dict or list of arrays may "
+            f"be one).{at_user_line()}"
         )
     return [s for s in slots(model) if not s.buffer]
 
