@@ -142,7 +142,7 @@ def band_function(module: ir.Module, machine: Machine, plan: WinogradPlan) -> ir
     All convolutions that differ in what follows share it.
     """
     spec = replace(plan.spec, n=1, kernel=(0, 0), axes=tuple(replace(a, kernel=0) for a in plan.spec.axes))  # type: ignore[arg-type]
-    name = f"winograd_band_{hashlib.sha1(repr(spec).encode()).hexdigest()[:16]}"
+    name = f"winograd_band_{hashlib.sha1(repr((spec, plan.tiling)).encode()).hexdigest()[:16]}"
     function = module.globals.get(name)
     if function is not None:
         return function
