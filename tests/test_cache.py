@@ -101,10 +101,14 @@ def test_steps_for_numpy_loops_and_unknown_lengths_come_back(place: Path, compil
         u, s, _ = wg.linalg.svd(x @ x.T)
         last, all_ = wg.scan(lambda c, row: (c + row, wg.sin(c)), x[0], x)
         grown = wg.grad(lambda y: wg.while_loop(lambda z: wg.sum(z) < 40, lambda z: z * 1.5, y).sum())(wg.exp(x))
-        return wg.abs(u), s, last, all_, grown, wg.fft.fft(x[0]), wg.sort(x, axis=0)
+        # a loop, and one that keeps what its derivative needs, with a step that has no code
+        norms = wg.grad(lambda y: wg.scan(lambda c, r: (c * 0.5 + wg.linalg.norm(c @ c.T, 2) * r, None), y, y)[0].sum())
+        return wg.abs(u), s, last, all_, grown, wg.fft.fft(x[0]), wg.sort(x, axis=0), norms(x + 0.1)
 
     first = run(through, X)
     assert len(compilations) == 1
+    names = [c.name for c in wg.explain(wg.jit(through, executor="native"))(X).callbacks]
+    assert {"svd", "fft", "scan"} <= set(names)
     assert agree(first, run(through, X)) and len(compilations) == 1
     reference = wg.tree.leaves(wg.jit(through, executor="numpy")(X))
     assert all(np.allclose(a, np.asarray(b)) for a, b in zip(first, reference, strict=True))

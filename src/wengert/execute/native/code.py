@@ -7,25 +7,29 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import NoneType
+from types import FunctionType, NoneType
 from typing import Any
 
 import numpy as np
 
 from wengert.execute.native.statements import Evaluate
 from wengert.execute.native.views import Buffer, Store, View
-from wengert.ir.graph import Node
+from wengert.ir.array import Array, WeakArray
+from wengert.ir.graph import Graph, Node, Var
 from wengert.ir.primitive import registry
-from wengert.ir.types import Length, Shape
+from wengert.ir.record import Staging
+from wengert.ir.types import ArrayType, Length, Shape
 
 Typed = tuple[Shape, np.dtype]
 ALIGNMENT = 64
+PACKAGE = __name__.split(".", maxsplit=1)[0]
 
 
 class NotDataError(Exception):
-    """A step for NumPy has a parameter, the body of a loop say, that is not written to files."""
+    """A step for NumPy has a parameter that is not written to files."""
 
 
 @dataclass(eq=False)
@@ -102,8 +106,11 @@ class _Writer:
         return [self.value(t[0]), t[1].str]
 
     def step(self, s: Evaluate) -> Any:
-        params = {k: self.value(v) for k, v in s.node.params.items()}
-        return [s.node.primitive.name, params, *(list(map(self.view, views)) for views in (s.inputs, s.outputs))]
+        views = (list(map(self.view, views)) for views in (s.inputs, s.outputs))
+        return [s.node.primitive.name, self.params(s.node), *views]
+
+    def params(self, node: Node) -> dict[str, Any]:
+        return {k: self.value(v) for k, v in node.params.items()}
 
     def view(self, v: View) -> Any:
         b = v.buffer
@@ -126,7 +133,26 @@ class _Writer:
             return {"complex": [v.real, v.imag]}
         if isinstance(v, Length):
             return {"length": self.numbers.setdefault(id(v), len(self.numbers))}
+        if isinstance(v, Graph):  # the body of a loop that is left to NumPy
+            return {"graph": self.graph(v)}
+        if isinstance(v, FunctionType) and v.__module__.split(".")[0] == PACKAGE:
+            place = v.__module__, v.__name__
+            if vars(sys.modules[place[0]]).get(place[1]) is v:
+                return {"function": place}
         raise NotDataError(f"a parameter of type {type(v).__name__}")
+
+    def graph(self, graph: Graph) -> Any:
+        def used(a: Any) -> Any:
+            return a.index if a.trace is graph.trace else [a.weak, *self.array(np.asarray(a.data))]
+
+        def made(v: Var) -> Any:
+            return [v.index, self.value(v.shape), v.dtype.str, v.weak]
+
+        nodes = [
+            [n.primitive.name, list(map(used, n.inputs)), self.params(n), list(map(made, n.outputs))]
+            for n in graph.nodes
+        ]
+        return [list(map(made, graph.inputs)), nodes, list(map(used, graph.outputs)), graph.size, graph.name]
 
 
 class _Reader:
@@ -153,8 +179,33 @@ class _Reader:
 
     def step(self, written: Any) -> Evaluate:
         name, params, *places = written
-        node = Node(registry[name], (), {k: self.value(v) for k, v in params.items()}, ())
+        node = Node(registry[name], (), self.params(params), ())
         return Evaluate(node, *([self.view(v) for v in views] for views in places))
+
+    def params(self, written: dict[str, Any]) -> dict[str, Any]:
+        return {k: self.value(v) for k, v in written.items()}
+
+    def graph(self, written: Any) -> Graph:
+        inputs, nodes, outputs, size, name = written
+        trace = Staging()
+        known: dict[int, Var] = {}
+
+        def used(a: Any) -> Array:
+            return known[a] if isinstance(a, int) else (WeakArray if a[0] else Array)(self.array(a[1:])[()])
+
+        def made(v: Any) -> Var:
+            index, shape, dtype, weak = v
+            known[index] = Var(trace, None, index, ArrayType(self.value(shape), np.dtype(dtype), weak))
+            return known[index]
+
+        variables = list(map(made, inputs))
+        steps = [
+            Node(registry[step], tuple(map(used, read)), self.params(params), tuple(map(made, outs)))
+            for step, read, params, outs in nodes
+        ]
+        graph = Graph(variables, steps, list(map(used, outputs)), trace, size, name)
+        trace.close()
+        return graph
 
     def view(self, written: Any) -> View:
         buffer, shape, strides, offset = written
@@ -169,4 +220,9 @@ class _Reader:
             return np.dtype(v["dtype"])
         if "complex" in v:
             return complex(*v["complex"])
+        if "graph" in v:
+            return self.graph(v["graph"])
+        if "function" in v:
+            module, name = v["function"]
+            return vars(sys.modules[module])[name]
         return self.lengths.setdefault(v["length"], Length())
