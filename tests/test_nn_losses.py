@@ -123,6 +123,18 @@ def test_batchmean() -> None:
     np.testing.assert_allclose(float(F.kl_div(x, q, reduction="batchmean")), float(expected), rtol=1e-12)
 
 
+def test_weighted_regression() -> None:
+    rng = np.random.default_rng(2)
+    x, y, w = rng.normal(size=(4, 3)), rng.normal(size=(4, 3)), rng.uniform(0.5, 2, size=(4, 3))
+    for name in ("mse_loss", "l1_loss", "huber_loss"):
+        for reduction in ("mean", "sum", "none"):
+            theirs = getattr(TF, name)(torch.tensor(x), torch.tensor(y), reduction=reduction, weight=torch.tensor(w))
+            mine = getattr(F, name)(x, y, reduction=reduction, weight=w)
+            np.testing.assert_allclose(np.asarray(mine), theirs.numpy(), rtol=1e-12, err_msg=name + reduction)
+    with pytest.raises(ShapeError, match="weight"):
+        F.mse_loss(x, y, weight=w[0])
+
+
 def test_extreme_logits() -> None:
     x = np.array([[1000.0, -1000.0, 0.0], [-np.inf, 3.0, 1.0]])
     y = np.array([1, 2])

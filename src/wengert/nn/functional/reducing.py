@@ -12,9 +12,15 @@ from wengert.ops.promote import as_array
 from wengert.source import at_user_line
 
 
-def reduce_terms(terms: Array, reduction: str, what: str) -> Array:
-    """The mean or the sum of the terms of a loss, or the terms themselves ("none")."""
+def reduce_terms(terms: Array, reduction: str, what: str, weight: Any = None) -> Array:
+    """The mean or the sum of the terms of a loss, or the terms themselves ("none"); the mean by `weight`, if given."""
     check_reduction(reduction, what)
+    if weight is not None:
+        weight = as_array(weight, f"{what}: the weight")
+        if weight.shape != terms.shape:
+            raise ShapeError(f"{what}: the weight has shape {weight.shape}, the input {terms.shape}{at_user_line()}")
+        total = reduce_terms(terms * weight, "sum" if reduction == "mean" else reduction, what)
+        return total / weight.sum() if reduction == "mean" else total
     if reduction == "none":
         return terms
     if reduction == "sum":

@@ -26,17 +26,17 @@ def _pair(input: Any, target: Any, what: str) -> tuple[Array, Array]:
     return x, as_input(y, x, what, "the target", "the input")
 
 
-def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Array:
-    """`(x - y)²`."""
+def mse_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = None) -> Array:
+    """`(x - y)²`, the mean by a weight for each element if one is given."""
     x, y = _pair(input, target, "mse_loss")
     d = x - y
-    return reduce_terms(d * d, reduction, "mse_loss")
+    return reduce_terms(d * d, reduction, "mse_loss", weight)
 
 
-def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Array:
-    """`|x - y|`; the derivative at 0 is 0."""
+def l1_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = None) -> Array:
+    """`|x - y|`, weighted as `mse_loss`; the derivative at 0 is 0."""
     x, y = _pair(input, target, "l1_loss")
-    return reduce_terms(abs_(x - y), reduction, "l1_loss")
+    return reduce_terms(abs_(x - y), reduction, "l1_loss", weight)
 
 
 def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Array:
@@ -50,13 +50,17 @@ def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float
     return reduce_terms(select(d < beta, d * d * (0.5 / beta), d - 0.5 * beta), reduction, "smooth_l1_loss")
 
 
-def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Array:
-    """`d²/2` where `|d| ≤ δ`, else `δ (|d| - δ/2)`, for `d = x - y` (Huber 1964, doi 10.1214/aoms/1177703732)."""
+def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0, weight: Any = None) -> Array:
+    """`d²/2` where `|d| ≤ δ`, else `δ (|d| - δ/2)`, for `d = x - y`; times a weight for each element, if given.
+
+    Huber 1964, *Robust estimation of a location parameter* (doi 10.1214/aoms/1177703732).
+    """
     if delta <= 0:
         raise ArgumentError(f"huber_loss: delta is {delta}; expected a positive number{at_user_line()}")
     x, y = _pair(input, target, "huber_loss")
     d = abs_(x - y)
-    return reduce_terms(select(d <= delta, 0.5 * d * d, delta * (d - 0.5 * delta)), reduction, "huber_loss")
+    terms = select(d <= delta, 0.5 * d * d, delta * (d - 0.5 * delta))
+    return reduce_terms(terms if weight is None else terms * weight, reduction, "huber_loss")
 
 
 def gaussian_nll_loss(
