@@ -210,3 +210,25 @@ def test_the_environment_sets_the_number():
 def test_small_programs_stay_with_one_thread():
     f = wg.jit(lambda x: wg.tanh(x) * 2, executor="native")
     assert "grains" not in str(f.lower(np.ones((8, 8), "f")).loops)
+
+
+LONG = [((100_003,), 0), ((7, 40_000), (0, 1)), ((200, 3, 100), (0, 2)), ((70_000, 3), 0)]
+
+
+@pytest.mark.parametrize("shape, axis", LONG)
+@pytest.mark.parametrize("dtype", ["f4", "i8"])
+def test_long_reductions_fall_into_parts(monkeypatch, rng, shape, axis, dtype):
+    monkeypatch.setattr(schedule, "WORTH", 0.0)
+    monkeypatch.setenv("WENGERT_CACHE_DIR", "0")
+    x = (10 * rng.normal(size=shape)).astype(dtype)
+    for op in (wg.sum, wg.max):
+        f = wg.jit(lambda a, op=op: op(a * 2, axis=axis), executor="native")
+        assert " parts in " in str(f.lower(x).loops)
+        expected = getattr(np, op.__name__)(2 * x.astype("f8"), axis=axis)
+        found = []
+        for count in (1, 2, 3):
+            wg.set_num_threads(count)
+            found.append(np.asarray(f(x)))
+            np.testing.assert_array_equal(found[0], found[-1])
+        scale = np.abs(x).sum()
+        np.testing.assert_allclose(found[0], expected, rtol=0, atol=1e-6 * scale if dtype == "f4" else 0)

@@ -236,14 +236,19 @@ class Function:
         begin, end = self.function.args[-2:]
         return begin, end
 
-    def lanes_of(self, count: int, body: Callable[[ir.Value, int], None], split: bool = False) -> None:
-        """`body(start, lanes)` over an axis: whole vectors, then single elements."""
+    def lanes_of(
+        self,
+        count: int,
+        body: Callable[[ir.Value, int], None],
+        part: tuple[ir.Value, ir.Value] | None = None,
+    ) -> None:
+        """`body(start, lanes)` over an axis, or part of it: whole vectors, then single elements."""
         whole = count // self.lanes * self.lanes
-        if not split:
+        if part is None:
             self.loop(whole, lambda i: body(i, self.lanes), step=self.lanes)
             self.loop(count, lambda i: body(i, 1), start=whole)
             return
-        begin, end = self.part()
+        begin, end = part
         b = self.b
         until = b.select(b.icmp_signed("<", end, I64(whole)), end, I64(whole))
         self.loop(until, lambda i: body(i, self.lanes), step=self.lanes, start=begin)
@@ -272,7 +277,7 @@ class Function:
                     index[vector] = start if lanes == 1 else LANE
                     leaf(self.body(start, lanes), list(index))
 
-                self.lanes_of(shape[vector], run, split=vector == self.split)
+                self.lanes_of(shape[vector], run, self.part() if vector == self.split else None)
 
         go(0)
 
@@ -298,11 +303,32 @@ def emit_nest(f: Function, nest: Nest) -> None:
 _START = {"sum": 0, "prod": 1}
 
 
+PARTS = -1  # in place of an axis to split: the parts of a reduction are dealt
+
+
 def emit_reduction(f: Function, r: Reduction) -> None:
     """Combine over axes, with an accumulator in registers for each kept element or vector of them."""
+    if r.parts is None:
+        return _reduce(f, r, None, ())
+    axis, count, size = r.parts.axis, r.parts.count, r.parts.size
+
+    def one(p: ir.Value) -> None:
+        begin, extent = f.b.mul(p, I64(size)), I64(r.expr.shape[axis])
+        end = f.b.add(begin, I64(size))
+        end = f.b.select(f.b.icmp_signed("<", end, extent), end, extent)
+        _reduce(f, r, (begin, end), (p,))
+
+    begin, end = f.part() if f.split == PARTS else (0, count)
+    f.loop(end, one, start=begin)
+
+
+def _reduce(
+    f: Function, r: Reduction, part: tuple[ir.Value, ir.Value] | None, place_of_part: tuple[ir.Value, ...]
+) -> None:
     b, shape, dtype = f.b, r.expr.shape, r.expr.dtype
     kept = [k for k in range(len(shape)) if k not in r.axes]
     along = vector_axis(shape)
+    of_parts = r.parts.axis if r.parts else None
     scalar = llvm_type(dtype)
 
     def identity() -> Any:
@@ -342,7 +368,8 @@ def emit_reduction(f: Function, r: Reduction) -> None:
                     place[inner[depth]] = i
                     go(depth + 1)
 
-                f.loop(shape[inner[depth]], one)
+                first, last = part if part and inner[depth] == of_parts else (0, shape[inner[depth]])
+                f.loop(last, one, start=first)
             elif not by_vectors:
                 body = f.body(outer.start, outer.lanes)
                 b.store(combine(b.load(wide), body.at(r.expr, list(place))), wide)
@@ -354,7 +381,7 @@ def emit_reduction(f: Function, r: Reduction) -> None:
                     cell = wide if lanes == 1 else vectors
                     b.store(combine(b.load(cell), f.body(first, lanes).at(r.expr, list(place))), cell)
 
-                f.lanes_of(shape[along], run)
+                f.lanes_of(shape[along], run, part if along == of_parts else None)
 
         go(0)
         result = b.load(wide)
@@ -368,7 +395,7 @@ def emit_reduction(f: Function, r: Reduction) -> None:
                 undefined = ir.Constant(v.type, ir.Undefined)
                 v = combine(b.shuffle_vector(v, undefined, low), b.shuffle_vector(v, undefined, high))
             result = combine(result, b.extract_element(v, I32(0)))
-        outer.store(result, r.target, [index[k] for k in kept])
+        outer.store(result, r.target, [*place_of_part, *(index[k] for k in kept)])
 
     outer_shape = tuple(d if k in kept else 1 for k, d in enumerate(shape))
     f.nest(outer_shape, along if along in kept else None, leaf)

@@ -22,6 +22,7 @@ from wengert.execute.native.flow import Flow, Turns
 from wengert.execute.native.inplace import write_over_inputs
 from wengert.execute.native.lower import lower
 from wengert.execute.native.objects import loaded
+from wengert.execute.native.parts import make_parts
 from wengert.execute.native.plan import drop_unread, plan
 from wengert.execute.native.schedule import schedule
 from wengert.execute.native.statements import (
@@ -67,6 +68,7 @@ class Build:
         self.program = lower(graph, target)
         self.in_place = write_over_inputs(self.program, donated or {})  # result -> input that it is written over
         drop_unread(self.program)
+        make_parts(self.program)
         make_blocks(self.program)
         self.scratch_at = plan(self.program)
         schedule(self.program, self.in_place, target)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from wengert.execute.native.elementwise import is_dear
-from wengert.execute.native.emit import vector_axis
+from wengert.execute.native.emit import PARTS, vector_axis
 from wengert.execute.native.plan import inner_statements, windows_read, windows_written
 from wengert.execute.native.products import has_rows, product_flops, product_run, product_units
 from wengert.execute.native.statements import (
@@ -155,6 +155,8 @@ def _axis(s: Kernel, target: Target, base: int) -> tuple[int | None, int, int] |
             return len(s.shape) - 2, s.shape[-2], 1
         units = product_units(s, target)
         return (None, units, 1) if units > 1 else None
+    if isinstance(s, Reduction) and s.parts is not None:
+        return PARTS, s.parts.count, 1
     shape = s.expr.shape if isinstance(s, Reduction) else s.shape
     kept = [k for k in range(len(shape)) if not isinstance(s, Reduction) or k not in s.axes]
     if not kept:
@@ -302,6 +304,14 @@ def _touched(s: Statement) -> Iterator[Access]:
         yield Access(s.x.buffer, False, _grains(s.x, split.axis, split))
         yield Access(s.y.buffer, False, _grains(s.y, split.axis if matrices else None, split))
         yield from (Access(p.buffer, False, "all") for v in (s.x, s.y) for p in v.positions)
+    if isinstance(s, Reduction) and s.parts is not None:
+        along = Split(s.parts.axis, s.expr.shape[s.parts.axis], s.parts.count, s.parts.size)
+        if split.size == 1:
+            yield from _loads(s.expr, along.axis, along, {})
+        else:
+            yield from (Access(b, False, "all") for b in windows_read(s))
+        yield Access(s.target.buffer, True, _grains(s.target, 0, split))
+        return
     if isinstance(s, Reduction):
         yield from _loads(s.expr, split.axis, split, {})
         yield Access(s.target.buffer, True, _grains(s.target, sum(k not in s.axes for k in range(split.axis)), split))

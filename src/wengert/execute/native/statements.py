@@ -86,6 +86,15 @@ class Split:
     size: int
 
 
+@dataclass(frozen=True)
+class Parts:
+    """A reduction in `count` parts of `size` elements along an axis, whose results stand side by side."""
+
+    axis: int
+    count: int
+    size: int
+
+
 @dataclass(eq=False)
 class Nest:
     shape: Shape
@@ -98,8 +107,9 @@ class Reduction:
     op: str
     expr: Expr
     axes: tuple[int, ...]
-    target: View  # its axes are the kept ones
+    target: View  # its axes are the kept ones, behind one for the parts if there are any
     split: Split | None = None
+    parts: Parts | None = None
 
 
 @dataclass(eq=False)

@@ -121,5 +121,5 @@ def dealt(split: Split | None) -> str:
     """How the threads share a kernel."""
     if split is None:
         return ""
-    where = "units" if split.axis is None else f"axis {split.axis}"
+    where = "units" if split.axis is None else "parts" if split.axis < 0 else f"axis {split.axis}"
     return f", {where} in {split.grains} grains"

@@ -1,0 +1,49 @@
+"""Long reductions in parts: partial results side by side, which threads share out, and then a short reduction of those.
+
+The parts depend on nothing but the shape, and so do the results.
+"""
+
+from __future__ import annotations
+
+from wengert.execute.native.emit import vector_axis
+from wengert.execute.native.lower import elements, load
+from wengert.execute.native.statements import Branch, Loop, Parts, Program, Reduction, Statement
+from wengert.execute.native.views import Buffer, dense
+
+LONG = 1 << 15  # elements: below, one thread is as quick
+MOST = 16
+FEW = 8  # kept elements along any axis: with more, threads share out those
+UNIT = 64  # elements along vectors that stay together
+
+
+def make_parts(program: Program) -> None:
+    """Put the long reductions of the program, and of its loops, in parts."""
+    program.statements = _parted(program.statements)
+
+
+def _parted(statements: list[Statement]) -> list[Statement]:
+    result: list[Statement] = []
+    for s in statements:
+        if isinstance(s, Loop):
+            s.test, s.body = _parted(s.test), _parted(s.body)
+        elif isinstance(s, Branch):
+            s.bodies = [_parted(body) for body in s.bodies]
+        result += _in_parts(s) if isinstance(s, Reduction) else [s]
+    return result
+
+
+def _in_parts(r: Reduction) -> list[Statement]:
+    shape = r.expr.shape
+    kept = [d for k, d in enumerate(shape) if k not in r.axes]
+    if elements(shape) < LONG or max(kept, default=1) >= FEW:
+        return [r]
+    axis = next((k for k in r.axes if shape[k] >= 2 * FEW), None)
+    if axis is None:
+        return [r]
+    unit = UNIT if axis == vector_axis(shape) else 1
+    size = -(-shape[axis] // (MOST * unit)) * unit
+    count = -(-shape[axis] // size)
+    partial = (count, *kept)
+    between = dense(Buffer("work", -1, r.target.buffer.dtype, elements(partial)), partial)
+    first = Reduction(r.op, r.expr, r.axes, between, parts=Parts(axis, count, size))
+    return [first, Reduction(r.op, load(between), (0,), r.target)]
