@@ -203,8 +203,8 @@ cumsum_p = CumulativeSum("cumulative_sum", np.add, "ifc")
 cumprod_p = CumulativeProduct("cumulative_prod", np.multiply, "ifc")
 cummax_p = CumulativeExtreme("cumulative_max", np.maximum, "bif")
 cummin_p = CumulativeExtreme("cumulative_min", np.minimum, "bif")
-max_position = CumulativePosition("cumulative_max_position", np.maximum, "bif")
-min_position = CumulativePosition("cumulative_min_position", np.minimum, "bif")
+cummax_position_p = CumulativePosition("cumulative_max_position", np.maximum, "bif")
+cummin_position_p = CumulativePosition("cumulative_min_position", np.minimum, "bif")
 cumlogsumexp_p = CumulativeLogSumExp("cumulative_logsumexp", np.logaddexp, "f")
 
 
