@@ -13,6 +13,8 @@ import wengert as wg
 from wengert.execute import native
 from wengert.execute import numpy as reference
 from wengert.execute.native.statements import Evaluate, Loop, Nest, Product
+from wengert.passes import states
+from wengert.passes.pipeline import simplify
 
 rng = np.random.default_rng(0)
 
@@ -204,6 +206,32 @@ def test_turns_in_place(name: str) -> None:
     check(f, a, b, XS)
     check(lambda *v: wg.grad(lambda *v: sum(wg.sum(wg.sin(o)) for o in wg.tree.leaves(f(*v))), (0, 1, 2))(*v), a, b, XS)
     check(lambda *v: wg.vmap(f, in_axes=(0, None, None))(*v), np.stack([a, b]), b, XS)
+
+
+STEPS = {
+    "a stencil": lambda x, u: (x + 0.1 * (wg.roll(x, 1) - wg.roll(x, -2)) * wg.roll(x, -1) * u, wg.max(x)),
+    "two kinds of residuals": lambda x, u: ((y := x * x * u + x[::-1]) * 0.3 + wg.tanh(x) * y * x, y * y),
+    "constants and sequences": lambda x, u: (x * u * wg.asarray(W[0]) + u * u * x * x, (x * u) ** 2),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_states_instead_of_residuals(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def f(x: Any, us: Any) -> Any:
+        last, ys = wg.scan(STEPS[name], x, us)
+        return wg.sum(wg.sin(last)) + wg.sum(ys)
+
+    def stored(graph: Any) -> int:
+        return sum(o.size for n in graph.nodes for o in n.outputs if o.ndim == 2)
+
+    def program() -> Any:
+        return wg.jit(wg.grad(f, argnums=(0, 1))).lower(XS[0] * 0.3, XS).graph
+
+    before = stored(simplify(program()))
+    monkeypatch.setattr(states, "LARGE", 0)
+    after = stored(simplify(program()))
+    assert after < before if name == "a stencil" else after <= before
+    check(wg.grad(f, argnums=(0, 1)), XS[0] * 0.3, XS)
 
 
 def test_a_recurrent_cell_copies_nothing() -> None:

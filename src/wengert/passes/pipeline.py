@@ -18,6 +18,7 @@ from wengert.passes.cse import step_key
 from wengert.passes.dead import remove_dead
 from wengert.passes.early import numbers_first
 from wengert.passes.rewrite import Rule, Table, rewrite
+from wengert.passes.states import emit_states
 
 ROUNDS = 12  # more than any program seen needs; each costs time linear in the graph
 
@@ -36,7 +37,7 @@ def _settled(graph: Graph) -> Graph:
         before = graph
         graph = remove_dead(rewrite(graph, STEPS, step_key))
         if any(node.primitive in LOOPS for node in graph.nodes):
-            graph = rewrite(graph, LOOPS)
+            graph = emit_states(rewrite(graph, LOOPS))
         if graph is before:
             break
     return numbers_first(graph)

@@ -17,7 +17,7 @@ from wengert.passes.rewrite import Rewriter, rewrite
 _ARITHMETIC = ("add", "subtract", "multiply", "negative", "abs", "maximum", "minimum", "select", "convert")
 _COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
 _LOGIC = ("logical_and", "logical_or", "logical_not")
-_CHEAP = frozenset(registry[n] for n in (*_ARITHMETIC, *_COMPARISONS, *_LOGIC))
+CHEAP = frozenset(registry[n] for n in (*_ARITHMETIC, *_COMPARISONS, *_LOGIC))
 _STEPS = 4  # that may be done again for one value
 
 
@@ -28,7 +28,7 @@ def remake_cheap(graph: Graph) -> Graph:
 
 def recipe(body: Graph, wanted: Array, leaves: set[int]) -> list[Node] | None:
     """The cheap steps, in order, that make `wanted` from values with these indices; None if there is no such way."""
-    makers = {n.outputs[0].index: n for n in body.nodes if n.primitive in _CHEAP}
+    makers = {n.outputs[0].index: n for n in body.nodes if n.primitive in CHEAP}
     found: dict[int, Node] = {}
     todo = [wanted]
     while todo:
