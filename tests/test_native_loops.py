@@ -246,3 +246,24 @@ def test_a_recurrent_cell_copies_nothing() -> None:
     bodies = [s.body for s in native.compiled(graph).program.statements if isinstance(s, Loop)]
     kinds = [[type(s) for s in body if isinstance(s, (Nest, Product))] for body in bodies]
     assert kinds in ([[Product], [Nest, Product]], [[Product, Nest], [Nest, Product]]), kinds
+
+
+def test_weights_are_put_in_order_once() -> None:
+    """Transposed operands: of all loops, of the outer one only, of the carry, in a branch."""
+    w = 0.1 * rng.normal(size=(24, 24))
+
+    def f(w: Any, xs: Any) -> Any:
+        def outer(m: Any, x: Any) -> Any:
+            v = wg.tanh(w * x[0])
+
+            def inner(c: Any, y: Any) -> Any:
+                c = wg.cond(y > 0, lambda c: c @ w.T + c @ v.T, lambda c: c @ c.T * y, c)
+                return c + wg.tanh(c) @ wg.flip(w, axis=0).T, wg.sum(c)
+
+            return wg.scan(inner, m, x)
+
+        return wg.scan(outer, wg.ones_like(w) * 0.1, xs)
+
+    xs = 0.3 * rng.normal(size=(3, 4))
+    check(f, w, xs)
+    check(wg.grad(lambda w, xs: wg.sum(wg.sin(f(w, xs)[1]))), w, xs, tolerance=1e-10)

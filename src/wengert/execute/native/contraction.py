@@ -23,6 +23,8 @@ def dot_general(lowering: Lowering, node: Node, args: list[Expr]) -> dict[int, E
     m, n, k = (elements(tuple(e.shape[a] for a in axes)) for e, axes in ((args[0], fx), (args[1], fy), (args[0], cx)))
     x = _as_matrices(lowering, args[0], bx + fx + cx, (*lead, m, k))
     y = _as_matrices(lowering, args[1], by + cy + fy, (*lead, k, n))
+    if y.strides[-1] != 1 and m > 1 and n > 1:  # the kernel would put it in order in each turn of a loop
+        y = lowering.in_order(y)
     shape = (*lead, m, n)
     value = Expr("product", (), shape, out.dtype)
     target = dense(Buffer("work", -1, out.dtype, out.size), shape)

@@ -21,9 +21,10 @@ def _buffer(t: ArrayType) -> View:
     return dense(Buffer("work", -1, t.dtype, t.size), t.shape)
 
 
-def _inside(outer: Lowering, graph: Graph, inputs: Sequence[Expr]) -> Lowering:
-    """The statements of `graph` applied to values of the surroundings."""
+def _inside(outer: Lowering, graph: Graph, inputs: Sequence[Expr], carry: Sequence[View] | None = None) -> Lowering:
+    """The statements of `graph` applied to values of the surroundings, `carry` among them if it is a loop's."""
     inner = Lowering(graph, outer.target, outer)
+    inner.changing = None if carry is None else {id(c.buffer) for c in carry}
     for var, value in zip(graph.inputs, inputs, strict=True):
         inner.values[var.index] = value
     for node in graph.nodes:
@@ -82,7 +83,7 @@ def scan(outer: Lowering, node: Node, args: list[Expr]) -> dict[int, Expr]:
     consts = [load(outer.place(a)) for a in args[:nc]]
     carry = _carry(outer, args[nc : nc + nk], body.out_types[:nk])
     xs = [load(outer.place(a).element(counter)) for a in args[nc + nk :]]
-    inner = _inside(outer, body, [*consts, *map(load, carry), *xs])
+    inner = _inside(outer, body, [*consts, *map(load, carry), *xs], carry)
     outs = [inner.value(o) for o in body.outputs]
     end_turn(inner, outs[:nk], carry, [outs[k] for k in kept], [y.element(counter) for y in ys])
     outer.append(Loop(counter, turns, p["reverse"], [], None, inner.statements, store), *carry, *ys)
@@ -98,9 +99,9 @@ def while_loop(outer: Lowering, node: Node, args: list[Expr]) -> dict[int, Expr]
     consts = [load(outer.place(a)) for a in args[: nt + nb]]
     carry = _carry(outer, args[nt + nb :], body.out_types[:nk])
     now = [load(c) for c in carry]
-    asked = _inside(outer, test, [*consts[:nt], *now])
+    asked = _inside(outer, test, [*consts[:nt], *now], carry)
     answer = asked.place(asked.value(test.outputs[0]))
-    inner = _inside(outer, body, [*consts[nt:], *now])
+    inner = _inside(outer, body, [*consts[nt:], *now], carry)
     outs = [inner.value(o) for o in body.outputs]
     going = answer
     if answer.shape:  # of a batch: those that have finished keep their carry

@@ -35,6 +35,8 @@ class Lowering:
         self.graph = graph
         self.target = target
         self.outer = outer  # set for the body of a loop or a branch
+        self.changing: set[int] | None = None  # set for the body of a loop: the buffers, by id, that hold its carry
+        self.orderly: dict[Any, tuple[View, View]] = {}  # windows and their copies, see `in_order`
         self.values: dict[int, Expr] = {}  # what each Var is
         self.statements: list[Statement] = []
         self.made_by: dict[int, int] = {}  # id of a buffer -> its statement
@@ -162,6 +164,22 @@ class Lowering:
         copied = Expr("copy", (value,), target.shape, target.buffer.dtype)
         self.append(Nest(target.shape, [Root(copied, target, load(target))]), target)
 
+    def in_order(self, view: View) -> View:
+        """The window, or a dense copy of it if that need not be made again in each turn of the loops around."""
+        at = self
+        fixed = not view.steps
+        while fixed and at.changing is not None and at.outer is not None:
+            if id(view.buffer) in at.made_by or id(view.buffer) in at.changing:
+                break
+            at = at.outer
+        if at is self or view.contiguous:
+            return view
+        key = id(view.buffer), view.offset, view.shape, view.strides
+        if key not in at.orderly:
+            copied = at.place(at.store(Expr("copy", (load(view),), view.shape, view.buffer.dtype)))
+            at.orderly[key] = view, copied
+        return at.orderly[key][1]
+
     def put(self, value: Expr, target: View) -> None:
         """`value` at `target`, a window that nothing reads yet: computed there, unless it lies elsewhere already."""
         if value.view is None and id(value) not in self.stored:
@@ -172,7 +190,7 @@ class Lowering:
     def _control(self, node: Node, args: list[Expr]) -> bool:
         """Loops and branches as statements; False where a step inside has no code."""
         statements, roots = len(self.statements), [len(getattr(s, "roots", ())) for s in self.statements]
-        made_by, stored = dict(self.made_by), dict(self.stored)
+        made_by, stored, orderly = dict(self.made_by), dict(self.stored), dict(self.orderly)
         try:
             self.values.update(CONTROL[node.primitive.name](self, node, args))
             return True
@@ -181,7 +199,7 @@ class Lowering:
             for s, n in zip(self.statements, roots, strict=True):
                 if isinstance(s, (Nest, Product)):
                     del s.roots[n:]
-            self.made_by, self.stored = made_by, stored
+            self.made_by, self.stored, self.orderly = made_by, stored, orderly
             return False
 
     def _evaluate(self, node: Node, args: list[Expr]) -> None:
