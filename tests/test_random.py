@@ -123,8 +123,12 @@ def test_eager_jit_and_vmap_draw_the_same(name: str) -> None:
     batched = wg.vmap(lambda k: draw(k, (3, 2)))(keys)
     np.testing.assert_array_equal(batched, looped)
     np.testing.assert_array_equal(wg.vmap(lambda k: draw(k, (3, 2)), in_axes=1)(keys.T), looped)
-    np.testing.assert_array_equal(wg.jit(lambda k: draw(k, (3, 2)))(keys[0]), looped[0])
-    np.testing.assert_array_equal(wg.jit(wg.vmap(lambda k: draw(k, (3, 2))))(keys), looped)
+    one, every = (lambda k: draw(k, (3, 2))), wg.vmap(lambda k: draw(k, (3, 2)))
+    np.testing.assert_array_equal(wg.jit(one, executor="numpy")(keys[0]), looped[0])
+    np.testing.assert_array_equal(wg.jit(every, executor="numpy")(keys), looped)
+    # compiled code draws the same bits and rounds in its own way: results of order 1 in float32
+    np.testing.assert_allclose(wg.jit(one, executor="native")(keys[0]), looped[0], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(wg.jit(every, executor="native")(keys), looped, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])

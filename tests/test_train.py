@@ -329,7 +329,7 @@ def test_the_bar_is_drawn_on_terminals_only(monkeypatch: Any) -> None:
         if not shown:
             assert text == ""
             continue
-        assert re.search(r"\repoch 1/2 .* 2/3  loss 0\.\d+  accuracy 0\.\d+  \S+ it/s  0:00 left", text)
+        assert re.search(r"\repoch 1/2 .* 2/3  loss 0\.\d+  accuracy 0\.\d+  \S+ it/s  \d+:\d\d left", text)
         lines = text.split("\n")
         assert len(lines) == 3 and "val_loss" in lines[0].split("\r")[-1] and "epoch 2/2" in lines[1].split("\r")[-1]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 from collections.abc import Callable, Sequence
@@ -24,7 +25,7 @@ from wengert.source import at_user_line
 
 # modules with `run(graph, ndarrays)`; a compiler is loaded when it is first asked for
 EXECUTORS = {"numpy": "wengert.execute.numpy", "native": "wengert.execute.native"}
-DEFAULT = "numpy"
+BEST = ("native", "numpy")  # the first that this machine has
 
 
 class Program:
@@ -122,6 +123,15 @@ class Lowered:
         return self._executor.stage_text(self.graph, name)
 
 
+@functools.cache
+def best_executor() -> Any:
+    """The module of the quickest executor that works here: the compiler needs LLVM and CPython."""
+    for name in BEST[:-1]:
+        with contextlib.suppress(ImportError, UnsupportedError):
+            return importlib.import_module(EXECUTORS[name])
+    return importlib.import_module(EXECUTORS[BEST[-1]])
+
+
 class Jitted:
     """A function compiled at its first call with arguments of given types and structure; see `jit`."""
 
@@ -132,7 +142,7 @@ class Jitted:
         self.__name__ = getattr(f, "__name__", type(f).__name__)
         self._f = f
         self._donated = frozenset(donated)  # numbers of positional arguments
-        self._executor = importlib.import_module(EXECUTORS[executor or DEFAULT])
+        self._executor = importlib.import_module(EXECUTORS[executor]) if executor else best_executor()
         self._run = self._executor.run
         self._programs: dict[Any, Program] = {}
         self._plain: dict[Any, Plain] = {}
@@ -273,8 +283,8 @@ def jit(
             value is refused (see `wg.where`, `wg.cond`); on shapes, settings and constants it is fine. Strings,
             functions and a module's plain attributes are settings: a new value traces anew.
         executor: "numpy" runs step by step by the reference rules; "native" compiles the whole program to machine code
-            (steps without code of their own go to NumPy). None stands for "numpy", until "native" has been proven on
-            everything.
+            (steps without code of their own go to NumPy). None stands for the best that this machine has: "native",
+            unless LLVM can't be loaded. Results of the two agree to rounding.
         donate_argnums: positional arguments that the caller gives up, so that results may be written over them. Their
             Arrays can't be used afterwards. An array is really written over where a result of its type can stand in its
             place and nobody else sees its memory (of a NumPy array somebody may; a copy is used). Of the NumPy executor
