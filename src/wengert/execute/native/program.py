@@ -24,7 +24,7 @@ from wengert.execute.native.lower import lower
 from wengert.execute.native.objects import loaded
 from wengert.execute.native.parts import make_parts
 from wengert.execute.native.plan import drop_unread, plan
-from wengert.execute.native.schedule import schedule
+from wengert.execute.native.schedule import cost, schedule
 from wengert.execute.native.statements import (
     Barrier,
     Block,
@@ -138,7 +138,7 @@ class Build:
         flow.run(statements, {})
         b.ret_void()
         if parallel:
-            run_by_all(self.module, name, function, self.threads)
+            run_by_all(self.module, name, function, self.threads, sum(map(cost, statements)))
         return name
 
     def _slot(self, buffer: Buffer) -> int:

@@ -46,6 +46,7 @@ from wengert.execute.native.views import Buffer, Store, View
 WORTH = 15_000.0  # nanoseconds: a program that takes less is run by one thread
 LEAST = 400.0  # nanoseconds: a kernel that takes less is left to the first thread
 LEAST_ALIKE = 30.0  # if it is dealt like its neighbours, so that nobody has to wait
+LEAST_TURN = 10_000.0  # nanoseconds: the same for the turn of a loop, which has a barrier or more
 LEAST_EXTENT = 8  # of an axis that is dealt
 FLOPS = 100.0  # a nanosecond, of one thread
 UNKNOWN_TURNS = 10
@@ -82,7 +83,7 @@ def cost(s: Statement) -> float:
         return turns * sum(map(cost, inner_statements(s)))
     if isinstance(s, Branch):
         return max((sum(map(cost, body)) for body in s.bodies), default=0.0)
-    if isinstance(s, Block):
+    if isinstance(s, (Block, Single)):
         return sum(map(cost, s.body))
     if isinstance(s, Product):
         return product_flops(s) / FLOPS * (s.dtype.itemsize / 4)
@@ -132,10 +133,16 @@ def _everything(statements: Sequence[Statement]) -> Iterator[Kernel]:
             yield from _everything(s.body)
 
 
+def _short(loop: Loop) -> bool:
+    """Whether a turn is a little elementwise work; products are mostly shared out by rows, without a barrier."""
+    products = any(isinstance(k, Product) for k in _everything([loop]))
+    return not products and sum(map(cost, inner_statements(loop))) < LEAST_TURN
+
+
 def _kernels(statements: Sequence[Statement]) -> Iterator[Kernel]:
     for s in statements:
-        if isinstance(s, Loop) and s.store is not None:
-            continue  # only one thread may let a store grow
+        if isinstance(s, Loop) and (s.store is not None or _short(s)):
+            continue  # only one thread may let a store grow; short turns would wait more than they work
         if isinstance(s, (Loop, Branch)):
             yield from _kernels(inner_statements(s))
         elif isinstance(s, (Nest, Reduction, Product)):

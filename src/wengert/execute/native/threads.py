@@ -2,9 +2,10 @@
 
 A program's parallel part is a function `part(thread, threads, table, work)` that every thread of a team runs at the
 same time, meeting the others at barriers. `RUN` forms the team of the calling thread and the workers, if nobody else is
-using them, and of the calling thread alone otherwise; it comes back when all are done. How the work is dealt depends on
-nothing but the number of threads, and no result does on that. Waiting is short: a worker looks for work some
-microseconds long, then sleeps until it is woken.
+using them, and comes back when all are done. A worker that doesn't join within some percent of the program's time,
+because its core is busy with something else, is not waited for. How the work is dealt depends on nothing but the number
+of threads, and no result does on that. A worker looks for new work for about a millisecond, then sleeps until it is
+woken.
 """
 
 from __future__ import annotations
@@ -32,13 +33,17 @@ PART = ir.FunctionType(VOID, [I64, I64, BYTES, BYTES])
 
 # The state: words of 64 bits, on cache lines of their own where threads wait for them
 _LINE = 8
-_JOB, _ARRIVED, _PHASE, _DONE, _BUSY, _SLEEPING, _WORKERS = (_LINE * k for k in range(7))
-_WANTED, _PART, _TABLE, _WORK = (_LINE * 7 + k for k in range(4))  # _WANTED: threads in a team
-_MUTEX, _CONDITION = _LINE * 8, _LINE * 16
-_SIZE = _LINE * 24
-_TEAM_BITS = 8  # of the job's number: how many threads it is for
-_LOOKS = 20_000  # for new work, before a worker sleeps: about 50 µs
+_JOB, _GO, _ARRIVED, _PHASE, _DONE, _BUSY, _SLEEPING, _WORKERS = (_LINE * k for k in range(8))
+_WANTED, _PART, _TABLE, _WORK = (_LINE * 8 + k for k in range(4))  # _WANTED: threads in a team
+_MUTEX, _CONDITION = _LINE * 9, _LINE * 17
+_SIZE = _LINE * 25
+# _JOB: the job's number, how many workers may join, how many have. _GO: the number, and how many threads there are
+_COUNT_BITS = 8
+_COUNT = (1 << _COUNT_BITS) - 1
+_LOOKS = 60_000  # for new work, before a worker sleeps: about a millisecond
 _PATIENCE = 4_000  # looks at a barrier before the core is offered to somebody else
+_PER_LOOK = 600.0  # nanoseconds of a program for each look at who joins: some percent of its time
+_FEWEST_LOOKS, _MOST_LOOKS = 50, 5_000
 _SIGNALS = 16  # words of a set of signals
 _BLOCK_SIGNALS = 1 if sys.platform == "darwin" else 0
 _THREADS = ("create", "detach", "sigmask", "mutex_init", "mutex_lock", "mutex_unlock", "cond_init", "cond_wait")
@@ -67,15 +72,16 @@ def part_of(b: ir.IRBuilder, split: Split, thread: ir.Value, threads: ir.Value) 
     return [bound(thread), bound(b.add(thread, I64(1)))]
 
 
-def run_by_all(module: ir.Module, name: str, part: ir.Function, most: int) -> None:
-    """`name(table, work)`: the part, by a team of at most so many threads."""
+def run_by_all(module: ir.Module, name: str, part: ir.Function, most: int, cost: float) -> None:
+    """`name(table, work)`: the part, by a team of at most so many threads; one alone would take `cost` nanoseconds."""
     function = ir.Function(module, ir.FunctionType(VOID, [BYTES.as_pointer(), BYTES]), name)
     run = module.globals.get(RUN)
     if run is None:
-        run = ir.Function(module, ir.FunctionType(VOID, [BYTES, BYTES, BYTES, I64]), RUN)
+        run = ir.Function(module, ir.FunctionType(VOID, [BYTES, BYTES, BYTES, I64, I64]), RUN)
     b = ir.IRBuilder(function.append_basic_block())
     table, work = function.args
-    b.call(run, [b.bitcast(part, BYTES), b.bitcast(table, BYTES), work, I64(most)])
+    looks = min(max(int(cost / _PER_LOOK), _FEWEST_LOOKS), _MOST_LOOKS)
+    b.call(run, [b.bitcast(part, BYTES), b.bitcast(table, BYTES), work, I64(most), I64(looks)])
     b.ret_void()
 
 
@@ -222,26 +228,28 @@ def pool_module(usable: bool) -> ir.Module:
         call(b, "pthread_cond_init", w.opaque(_CONDITION), null)
     b.ret_void()
 
+    def number_of(b: ir.IRBuilder, job: ir.Value) -> ir.Value:
+        return b.lshr(job, I64(2 * _COUNT_BITS))
+
     def enter(b: ir.IRBuilder, w: _Words, thread: ir.Value, threads: ir.Value) -> None:
         part = b.inttoptr(w.get(_PART), PART.as_pointer())
         table, work = (b.inttoptr(w.get(word), BYTES) for word in (_TABLE, _WORK))
         b.call(part, [thread, threads, table, work])
 
-    # worker(number): wait for a job that it belongs to, do its part, say so
+    # worker(…): wait for a job, join if there is room, do its part when all are there, say so
     worker, b, w = define("worker", BYTES, BYTES)
     if usable:
-        signals = b.alloca(ir.ArrayType(I64, _SIGNALS))
-        b.store(
-            ir.Constant(ir.ArrayType(I64, _SIGNALS), [I64(-1)] * _SIGNALS), signals
-        )  # they are for Python's threads
+        signals = b.alloca(ir.ArrayType(I64, _SIGNALS))  # they are for Python's threads
+        b.store(ir.Constant(ir.ArrayType(I64, _SIGNALS), [I64(-1)] * _SIGNALS), signals)
         call(b, "pthread_sigmask", I32(_BLOCK_SIGNALS), b.bitcast(signals, BYTES), ir.Constant(BYTES, None))
-        me = b.ptrtoint(worker.args[0], I64)
         seen = b.alloca(I64)
         b.store(I64(0), seen)
         loop = b.append_basic_block()
         b.branch(loop)
         b.position_at_end(loop)
-        news = lambda: b.icmp_unsigned("!=", w.get(_JOB), b.load(seen))  # noqa: E731
+
+        def news() -> ir.Value:
+            return b.icmp_unsigned("!=", number_of(b, w.get(_JOB)), b.load(seen))
 
         def sleep() -> None:
             call(b, "pthread_mutex_lock", w.opaque(_MUTEX))
@@ -258,19 +266,39 @@ def pool_module(usable: bool) -> ir.Module:
             call(b, "pthread_mutex_unlock", w.opaque(_MUTEX))
 
         until(b, news, _LOOKS, sleep)
-        job = w.get(_JOB)
-        b.store(job, seen)
-        threads = b.and_(job, I64((1 << _TEAM_BITS) - 1))
-        with b.if_then(b.icmp_unsigned("<", me, threads)):
-            enter(b, w, me, threads)
-            w.add(_DONE, 1)
+        first = w.get(_JOB)
+        number = number_of(b, first)
+        b.store(number, seen)
+        before, (trying, joining, missed, joined) = b.block, (b.append_basic_block() for _ in range(4))
+        b.branch(trying)
+        b.position_at_end(trying)
+        job = b.phi(I64)
+        job.add_incoming(first, before)
+        mine, already = number_of(b, job), b.and_(job, I64(_COUNT))
+        room = b.and_(b.lshr(job, I64(_COUNT_BITS)), I64(_COUNT))
+        wanted = b.and_(b.icmp_unsigned("==", mine, number), b.icmp_unsigned("<", already, room))
+        b.cbranch(wanted, joining, loop)
+        b.position_at_end(joining)
+        change = b.cmpxchg(w.at(_JOB), job, b.add(job, I64(1)), "seq_cst")
+        b.cbranch(b.extract_value(change, 1), joined, missed)
+        b.position_at_end(missed)
+        job.add_incoming(b.extract_value(change, 0), missed)
+        b.branch(trying)
+        b.position_at_end(joined)
+
+        def gone() -> ir.Value:
+            return b.icmp_unsigned("==", b.lshr(w.get(_GO), I64(_COUNT_BITS)), number)
+
+        until(b, gone, _PATIENCE, lambda: call(b, "sched_yield"))
+        enter(b, w, b.add(already, I64(1)), b.and_(w.get(_GO), I64(_COUNT)))
+        w.add(_DONE, 1)
         b.branch(loop)
     else:
         b.ret(ir.Constant(BYTES, None))
 
-    # run(part, table, work, most): a team of at most so many threads
-    run, b, w = define(RUN, VOID, PART.as_pointer(), BYTES, BYTES, I64)
-    part, table, work, most = run.args
+    # run(part, table, work, most, looks): a team of at most so many threads, of those that come in time
+    run, b, w = define(RUN, VOID, PART.as_pointer(), BYTES, BYTES, I64, I64)
+    part, table, work, most, looks = run.args
     wanted = w.get(_WANTED)
     threads = b.select(b.icmp_unsigned("<", wanted, most), wanted, most)
     alone, together, done = (b.append_basic_block() for _ in range(3))
@@ -291,7 +319,7 @@ def pool_module(usable: bool) -> ir.Module:
         b.position_at_end(more)
         handle = b.alloca(I64)
         create = external("pthread_create", I32, I64.as_pointer(), BYTES, worker.type, BYTES)
-        failed = b.call(create, [handle, ir.Constant(BYTES, None), worker, b.inttoptr(number, BYTES)])
+        failed = b.call(create, [handle, ir.Constant(BYTES, None), worker, ir.Constant(BYTES, None)])
         hired = b.append_basic_block()
         b.cbranch(b.icmp_unsigned("!=", failed, I32(0)), team, hired)
         b.position_at_end(hired)
@@ -304,14 +332,31 @@ def pool_module(usable: bool) -> ir.Module:
         for word, value in ((_PART, part), (_TABLE, table), (_WORK, work)):
             w.set(word, b.ptrtoint(value, I64))
         w.set(_DONE, I64(0))
-        following = b.add(b.lshr(w.get(_JOB), I64(_TEAM_BITS)), I64(1))
-        w.set(_JOB, b.or_(b.shl(following, I64(_TEAM_BITS)), threads))
+        others = b.sub(threads, I64(1))
+        number = b.add(number_of(b, w.get(_JOB)), I64(1))
+        job = b.shl(number, I64(2 * _COUNT_BITS))
+        everybody = b.or_(b.or_(job, b.shl(others, I64(_COUNT_BITS))), others)
+        w.set(_JOB, b.or_(job, b.shl(others, I64(_COUNT_BITS))))
         with b.if_then(b.icmp_unsigned("!=", w.get(_SLEEPING), I64(0))):
             call(b, "pthread_mutex_lock", w.opaque(_MUTEX))
             call(b, "pthread_cond_broadcast", w.opaque(_CONDITION))
             call(b, "pthread_mutex_unlock", w.opaque(_MUTEX))
+        before, (watch, enough) = b.block, (b.append_basic_block() for _ in range(2))
+        b.branch(watch)
+        b.position_at_end(watch)
+        n = b.phi(I64)
+        n.add_incoming(I64(0), before)
+        breathe(b)
+        more = b.add(n, I64(1))
+        n.add_incoming(more, watch)
+        waiting = b.and_(b.icmp_unsigned("!=", w.get(_JOB), everybody), b.icmp_unsigned("<", more, looks))
+        b.cbranch(waiting, watch, enough)
+        b.position_at_end(enough)
+        closed = b.atomic_rmw("xchg", w.at(_JOB), job, "seq_cst")  # nobody joins from here on
+        others = b.and_(closed, I64(_COUNT))
+        threads = b.add(others, I64(1))
+        w.set(_GO, b.or_(b.shl(number, I64(_COUNT_BITS)), threads))
         b.call(part, [I64(0), threads, table, work])
-        others = b.sub(threads, I64(1))
         b.branch(ready)
         b.position_at_end(ready)
         until(b, lambda: b.icmp_unsigned("==", w.get(_DONE), others), _PATIENCE, lambda: call(b, "sched_yield"))
