@@ -253,8 +253,9 @@ def functional(m: Any, map_: Any, engine: Any, work: Work) -> Callable[..., Any]
 
 
 def wengert_step(work: Work, executor: str = "native") -> Step:
-    step = wg.jit(functional(wg, tree.map, wengert_engine(), work), executor=executor)
-    return Step(step, work.params, work.x, work.y, lambda out: out)
+    step = wg.jit(functional(wg, tree.map, wengert_engine(), work), executor=executor, donate_argnums=0)
+    params = tree.map(lambda p: wg.asarray(p.copy()), work.params)
+    return Step(step, params, wg.asarray(work.x), wg.asarray(work.y), lambda out: out)
 
 
 def jax_step(work: Work) -> Step:
