@@ -114,6 +114,29 @@ def _finite(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
     return b.fcmp_ordered("<", _intrinsic(b, "fabs", x), _constant(x, float("inf")))
 
 
+def _divided(quotient: bool) -> Emit:
+    """The floor of the quotient of integers, or the remainder with the divisor's sign; 0 for a divisor of 0."""
+
+    def emit(b: ir.IRBuilder, dtype: np.dtype, x: ir.Value, y: ir.Value) -> ir.Value:
+        zero, one = _constant(x, 0), _constant(x, 1)
+        none = b.icmp_unsigned("==", y, zero)
+        if dtype.kind == "u":
+            d = b.select(none, one, y)
+            return b.select(none, zero, b.udiv(x, d) if quotient else b.urem(x, d))
+        minus = b.icmp_signed("==", y, _constant(x, -1))  # the least number by -1 would trap
+        d = b.select(b.or_(none, minus), one, y)
+        q = b.sdiv(x, d)
+        r = b.sub(x, b.mul(q, d))
+        other_sign = b.icmp_signed("<", b.xor(r, d), zero)
+        correct = b.and_(b.icmp_signed("!=", r, zero), other_sign)
+        if quotient:
+            floor = b.select(correct, b.sub(q, one), q)
+            return b.select(none, zero, b.select(minus, b.neg(x), floor))
+        return b.select(none, zero, b.select(correct, b.add(r, d), r))
+
+    return emit
+
+
 EMIT: dict[str, Emit] = {
     "add": _arithmetic("fadd", "add"),
     "subtract": _arithmetic("fsub", "sub"),
@@ -151,10 +174,15 @@ EMIT: dict[str, Emit] = {
     "round": _rounding("rint"),
     "isnan": lambda b, dtype, x: b.fcmp_unordered("uno", x, x),
     "isfinite": lambda b, dtype, x: _finite(b, x),
+    "isinf": lambda b, dtype, x: b.fcmp_ordered("==", _intrinsic(b, "fabs", x), _constant(x, float("inf"))),
+    "copysign": lambda b, dtype, x, y: _intrinsic(b, "copysign", x, y),
+    "floor_divide": _divided(True),
+    "remainder": _divided(False),
     "sqrt": lambda b, dtype, x: _intrinsic(b, "sqrt", x),
     "rsqrt": lambda b, dtype, x: b.fdiv(_constant(x, 1.0), _intrinsic(b, "sqrt", x)),
 }
-FLOAT_ONLY = {"isnan", "isfinite", "divide", "reciprocal", "sqrt", "rsqrt"}
+FLOAT_ONLY = {"isnan", "isfinite", "isinf", "copysign", "divide", "reciprocal", "sqrt", "rsqrt"}
+INTEGER_ONLY = {"floor_divide", "remainder"}
 _TRANSCENDENTAL = set(vmath.NAMES) - set(EMIT)
 
 
@@ -164,6 +192,8 @@ def has_code(name: str, dtypes: list[np.dtype]) -> bool:
         return name == "convert" or dtypes[0].kind == "f"
     if name in FLOAT_ONLY:
         return dtypes[0].kind == "f"
+    if name in INTEGER_ONLY:
+        return dtypes[0].kind in "iu"
     if name in EMIT:
         return True
     return name in _TRANSCENDENTAL and dtypes[0].kind == "f"
