@@ -68,9 +68,13 @@ def test_random_programs_in_teams(eager_teams, seed):
     assert native_programs.main(["--count", "5", "--seed", str(5 * seed)]) == 0
 
 
-def test_the_same_bits_from_any_number_of_threads(rng):
-    step, *args = net(rng)
+@pytest.mark.parametrize("sizes", [(96, 80, 72, 10), (800, 260, 10)])
+def test_the_same_bits_from_any_number_of_threads(rng, sizes):
+    step, *args = net(rng, sizes)
     f = wg.jit(step, executor="native")
+    products = [line for line in str(f.lower(*args).loops).splitlines() if line.startswith("product")]
+    # a large weight is shared out by columns, so that each core keeps its own
+    assert sum("axis 1 in" in line for line in products) == (2 if sizes[0] == 800 else 0)
     wg.set_num_threads(1)
     expected = leaves(f(*args))
     for count in (2, 3, 2, 1):
@@ -78,6 +82,8 @@ def test_the_same_bits_from_any_number_of_threads(rng):
         for _ in range(20):
             for a, b in zip(expected, leaves(f(*args)), strict=True):
                 np.testing.assert_array_equal(a, b)
+    for a, b in zip(expected, leaves(wg.jit(step, executor="numpy")(*args)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
 
 
 def test_a_batch_goes_through_layers_without_barriers(monkeypatch, rng):

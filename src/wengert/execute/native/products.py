@@ -9,10 +9,12 @@ from llvmlite import ir
 
 from wengert.execute.native.conv import ConvSpec, conv_run, conv_scratch, conv_units, emit_conv
 from wengert.execute.native.emit import I64, LANE, Body, Windows, memory_type, store_roots
-from wengert.execute.native.product import ProductSpec, emit_product, is_transposed, scratch_bytes, units
+from wengert.execute.native.product import ProductSpec, emit_product, panel_width, scratch_bytes, units
 from wengert.execute.native.statements import Convolution, Product
 from wengert.execute.native.target import Target
 from wengert.execute.native.views import View
+
+LARGE = 256 << 10  # bytes, of a weight that had better stay in one core's cache
 
 
 def spec_of(p: Product) -> ProductSpec | ConvSpec:
@@ -61,7 +63,20 @@ def product_flops(p: Product) -> int:
 def has_rows(p: Product, target: Target) -> bool:
     """Whether the kernel can compute any rows of the product by themselves."""
     spec = spec_of(p)
-    return isinstance(spec, ProductSpec) and math.prod(spec.batch) == 1 and not is_transposed(spec, target)
+    return isinstance(spec, ProductSpec) and math.prod(spec.batch) == 1 and panel_width(spec, target) > 0
+
+
+def columns_to_deal(p: Product, target: Target) -> int:
+    """The width of a panel where threads should share out columns: where most is to be had from not meeting each
+    other's part of a large operand or result. 0 elsewhere."""
+    if not has_rows(p, target):
+        return 0
+    m, n, k = p.shape[-2], p.shape[-1], p.x.shape[-1]
+    spec = spec_of(p)
+    assert isinstance(spec, ProductSpec)
+    width, most = panel_width(spec, target), max(m * k, m * n, k * n)
+    large = most > (m * k + m * n + k * n) * 0.6 and most * p.dtype.itemsize > LARGE
+    return width if large and most != m * k and n >= 4 * width else 0
 
 
 def emit_product_statement(module: ir.Module, name: str, p: Product, windows: Windows, target: Target) -> ir.Function:
@@ -83,11 +98,13 @@ def emit_product_statement(module: ir.Module, name: str, p: Product, windows: Wi
 
     spec = spec_of(p)
     split = p.split
-    by_rows = split is not None and split.axis == len(p.shape) - 2
+    along: Any = "units"
+    if split is not None and split.axis is not None and split.axis >= len(p.shape) - 2:
+        along = "rows" if split.axis == len(p.shape) - 2 else "columns"
     if isinstance(spec, ConvSpec):
         kernel = emit_conv(module, f"{name}.kernel", spec, finish, types, target)
     else:
-        kernel = emit_product(module, f"{name}.kernel", spec, epilogue, types, target, by_rows)
+        kernel = emit_product(module, f"{name}.kernel", spec, epilogue, types, target, along)
     number = memory_type(p.dtype).as_pointer()
     span = [I64, I64] if split is not None else []
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [*types, number, *span]), name)
@@ -95,7 +112,7 @@ def emit_product_statement(module: ir.Module, name: str, p: Product, windows: Wi
     b = ir.IRBuilder(function.append_basic_block())
     windows_given, scratch = function.args[: len(types)], function.args[len(types)]
     begin, end = (I64(0), I64(product_units(p, target))) if split is None else function.args[-2:]
-    if split is not None and split.axis is not None and not by_rows:  # whole matrices, of several units each
+    if split is not None and split.axis is not None and along == "units":  # whole matrices, of several units each
         rows, each = product_run(p, target)
         end = b.add(end, I64(rows - 1))
         begin, end = (b.mul(b.udiv(x, I64(rows)), I64(each)) for x in (begin, end))

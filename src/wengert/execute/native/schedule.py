@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from wengert.execute.native.elementwise import is_dear
 from wengert.execute.native.emit import PARTS, vector_axis
 from wengert.execute.native.plan import inner_statements, windows_read, windows_written
-from wengert.execute.native.products import has_rows, product_flops, product_run, product_units
+from wengert.execute.native.products import columns_to_deal, has_rows, product_flops, product_run, product_units
 from wengert.execute.native.statements import (
     Barrier,
     Block,
@@ -106,7 +106,7 @@ def _deal(statements: Sequence[Statement], target: Target) -> None:
     costs = [(s, cost(s)) for s in _kernels(statements)]
     weight: Tally[int] = Tally()
     for s, took in costs:
-        if took >= LEAST and (found := _axis(s, target, 0)) is not None:
+        if took >= LEAST and (found := _axis(s, target, 0)) is not None and found[2] == 1:
             weight[found[1]] += int(took)
     # a batch of 16 × 64 rows and one of 16 matrices are both dealt in 16 grains
     base = 0
@@ -158,6 +158,8 @@ def _axis(s: Kernel, target: Target, base: int) -> tuple[int | None, int, int] |
         lead = s.shape[0] if len(s.shape) > 2 else 0
         if lead >= LEAST_EXTENT:
             return 0, lead, product_run(s, target)[0]
+        if width := columns_to_deal(s, target):
+            return len(s.shape) - 1, s.shape[-1], width
         if has_rows(s, target) and s.shape[-2] >= 2 * LEAST_EXTENT:
             return len(s.shape) - 2, s.shape[-2], 1
         units = product_units(s, target)
@@ -307,9 +309,9 @@ def _touched(s: Statement) -> Iterator[Access]:
     if isinstance(s, Convolution):
         yield from _examples(s, split)
     elif isinstance(s, Product):
-        matrices = split.axis < len(s.shape) - 2
-        yield Access(s.x.buffer, False, _grains(s.x, split.axis, split))
-        yield Access(s.y.buffer, False, _grains(s.y, split.axis if matrices else None, split))
+        rank = len(s.shape)
+        yield Access(s.x.buffer, False, _grains(s.x, split.axis if split.axis != rank - 1 else None, split))
+        yield Access(s.y.buffer, False, _grains(s.y, split.axis if split.axis != rank - 2 else None, split))
         yield from (Access(p.buffer, False, "all") for v in (s.x, s.y) for p in v.positions)
     if isinstance(s, Reduction) and s.parts is not None:
         along = Split(s.parts.axis, s.expr.shape[s.parts.axis], s.parts.count, s.parts.size)

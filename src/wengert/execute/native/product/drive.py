@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from llvmlite import ir
 
@@ -28,12 +28,12 @@ def emit_product(
     epilogue: Epilogue,
     extra_args: Sequence[ir.Type],
     target: Target,
-    by_rows: bool = False,
+    along: Literal["units", "rows", "columns"] = "units",
 ) -> ir.Function:
     """Emit the internal function `void name(T* A, T* B, T* scratch, i64 begin, i64 end, <extra_args…>)`.
 
-    It computes the units [begin, end) of the `units(spec, target)` that the product is cut into, or the rows
-    [begin, end) of a product `by_rows`, which is a single one and not `is_transposed`. Each finished piece
+    It computes the units [begin, end) of the `units(spec, target)` that the product is cut into, or the rows or columns
+    [begin, end) of a single product with a `panel_width`; columns begin and end with panels. Each finished piece
     `C[b, i, j : j + lanes]` is handed to `epilogue(builder, value, batch_indices, i, j, lanes, mask, extra)` once,
     after the whole sum over k: `value` is a vector of `lanes` numbers, or a number if `lanes` is 1; `mask`, a
     constant, says which lanes count, None if all do. What the epilogue emits runs in a loop over the rows of a tile, so
@@ -50,7 +50,7 @@ def emit_product(
     builder = ir.IRBuilder(function.append_basic_block())
     if 0 not in (spec.m, spec.n, *spec.batch):
         drive = Drive(function, builder, spec, epilogue, target)
-        drive.emit_rows() if by_rows else drive.emit()
+        {"units": drive.emit, "rows": drive.emit_rows, "columns": drive.emit_columns}[along]()
     builder.ret_void()
     return function
 
@@ -153,6 +153,17 @@ class Drive:
                 to = code.least(code.add(first, plan.tiles_per_unit), tiles)
                 right = code.least(code.add(left, plan.panels_per_unit), plan.panels)
                 self.block(Block(batch, self.a, self.b, (first, to), (left, right), self.begin, self.end))
+
+    def emit_columns(self) -> None:
+        """The panels that begin with one column and end with another."""
+        code, plan = self.code, self.plan
+        batch = tuple(I64(0) for _ in self.spec.batch)
+        until = code.b.udiv(value(code.add(self.end, plan.width - 1)), I64(plan.width))
+        for left in code.loop(code.b.udiv(value(self.begin), I64(plan.width)), until, plan.panels_per_unit):
+            right = code.least(code.add(left, plan.panels_per_unit), until)
+            for first in code.loop(0, plan.tiles, plan.tiles_per_unit):
+                to = code.least(code.add(first, plan.tiles_per_unit), plan.tiles)
+                self.block(Block(batch, self.a, self.b, (first, to), (left, right), 0, self.spec.m))
 
     def block(self, block: Block) -> None:
         if self.plan.dots:

@@ -177,6 +177,7 @@ def units(spec: ProductSpec, target: Target) -> int:
     return count
 
 
-def is_transposed(spec: ProductSpec, target: Target) -> bool:
-    """Whether the kernel computes the transposed product, whose rows are this one's columns."""
-    return make_plan(spec, target).transposed
+def panel_width(spec: ProductSpec, target: Target) -> int:
+    """Columns of a panel; 0 where the kernel computes the transposed product, whose rows are this one's columns."""
+    plan = make_plan(spec, target)
+    return 0 if plan.transposed else plan.width
