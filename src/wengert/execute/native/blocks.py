@@ -15,7 +15,8 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 from wengert.execute.native import elementwise
-from wengert.execute.native.emit import I64, Body, Function, Windows, emit_nest, emit_reduction, vector_axis
+from wengert.execute.native.emit import I64, Body, Function, Windows, emit_nest, vector_axis
+from wengert.execute.native.emit_reduction import emit_reduction
 from wengert.execute.native.flow import BYTES, Flow, Turns
 from wengert.execute.native.lower import elements
 from wengert.execute.native.plan import inner_statements, windows_read, windows_written

@@ -17,7 +17,8 @@ from wengert.errors import UnsupportedError
 from wengert.execute.native import products
 from wengert.execute.native.blocks import call_block, lanes, make_blocks, optimize_block
 from wengert.execute.native.code import Code
-from wengert.execute.native.emit import I8, I64, Function, Windows, emit_nest, emit_reduction, memory_type
+from wengert.execute.native.emit import I8, I64, Function, Windows, emit_nest, memory_type
+from wengert.execute.native.emit_reduction import emit_reduction
 from wengert.execute.native.flow import Flow, Turns
 from wengert.execute.native.inplace import write_over_inputs
 from wengert.execute.native.lower import lower

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from wengert.execute.native.elementwise import is_dear
-from wengert.execute.native.emit import PARTS, vector_axis
+from wengert.execute.native.emit import vector_axis
+from wengert.execute.native.emit_reduction import PARTS
 from wengert.execute.native.plan import inner_statements, windows_read, windows_written
 from wengert.execute.native.products import columns_to_deal, has_rows, product_flops, product_run, product_units
 from wengert.execute.native.statements import (
