@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from wengert.execute.native.elementwise import has_code, has_registers, is_dear
+from wengert.execute.native.merging import merged, merges
 from wengert.execute.native.statements import Evaluate, Expr, Nest, Product, Program, Root, Statement
 from wengert.execute.native.target import Target
 from wengert.execute.native.views import Buffer, Store, View, dense
@@ -127,20 +128,35 @@ class Lowering:
                 return self.stored[id(expr)]
             target = dense(Buffer("work", -1, expr.dtype, elements(expr.shape)), expr.shape)
         loaded = load(target)
-        root = Root(expr, target, loaded)
         self.stored[id(expr)] = loaded
-        at = self._host(expr)
+        leaves: dict[int, bool] = {}  # statement -> whether all its values are read at the root's own index
+        _leaves(expr, True, self.made_by, leaves, set())
+        at = self._merge(expr, target, leaves)
         if at is None:
-            self.statements.append(Nest(expr.shape, [root]))
-            at = len(self.statements) - 1
-        else:
-            self.statements[at].roots.append(root)  # type: ignore[union-attr]
+            root = Root(expr, target, loaded)
+            at = self._host(expr, leaves)
+            if at is None:
+                self.statements.append(Nest(expr.shape, [root]))
+                at = len(self.statements) - 1
+            else:
+                self.statements[at].roots.append(root)  # type: ignore[union-attr]
         self.made_by[id(target.buffer)] = at
         return loaded
 
-    def _host(self, expr: Expr) -> int | None:
-        leaves: dict[int, bool] = {}  # statement -> whether all its values are read at the root's own index
-        _leaves(expr, True, self.made_by, leaves, set())
+    def _merge(self, expr: Expr, target: View, leaves: dict[int, bool]) -> int | None:
+        """Make an expression a root of the product that it reads from, where that has merged axes into its rows."""
+        at = max(leaves, default=0)
+        host = self.statements[at] if leaves.get(at, False) else None
+        if not isinstance(host, Product) or not merges(expr.shape, host) or len(host.roots) >= MOST_ROOTS:
+            return None
+        over = merged(expr, host, expr.shape, {id(r.target.buffer): r.loaded for r in host.roots}, {})
+        place = target.reshaped(host.shape)
+        if over is None or place is None:
+            return None
+        host.roots.append(Root(over, place, load(place)))
+        return at
+
+    def _host(self, expr: Expr, leaves: dict[int, bool]) -> int | None:
         earliest = max(leaves, default=0)
         for at in range(earliest, len(self.statements)):
             host = self.statements[at]

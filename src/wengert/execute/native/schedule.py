@@ -16,19 +16,16 @@ from __future__ import annotations
 import math
 from collections import Counter as Tally
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
 
+from wengert.execute.native.barriers import Barriers, kernels_in
 from wengert.execute.native.elementwise import is_dear
 from wengert.execute.native.emit import vector_axis
 from wengert.execute.native.emit_reduction import PARTS
-from wengert.execute.native.plan import inner_statements, windows_read, windows_written
+from wengert.execute.native.plan import inner_statements
 from wengert.execute.native.products import columns_to_deal, has_rows, product_flops, product_run, product_units
 from wengert.execute.native.statements import (
-    Barrier,
     Block,
     Branch,
-    Convolution,
     Evaluate,
     Expr,
     Kernel,
@@ -42,7 +39,6 @@ from wengert.execute.native.statements import (
     Statement,
 )
 from wengert.execute.native.target import Target
-from wengert.execute.native.views import Buffer, Store, View
 
 WORTH = 15_000.0  # nanoseconds: a program that takes less is run by one thread
 LEAST = 400.0  # nanoseconds: a kernel that takes less is left to the first thread
@@ -61,7 +57,7 @@ def schedule(program: Program, in_place: Mapping[int, int], target: Target) -> N
         if s is None or isinstance(s, Evaluate):
             if sum(map(cost, run)) >= WORTH:
                 _deal(run, target)
-                if any(k.split is not None for k in _everything(run)):
+                if any(k.split is not None for k in kernels_in(run)):
                     run = Barriers(in_place).placed(run)
                     program.parallel = True
             result += run
@@ -71,7 +67,7 @@ def schedule(program: Program, in_place: Mapping[int, int], target: Target) -> N
         else:
             run.append(s)
     program.statements = result
-    program.scratch = max((k.scratch for k in _everything(result) if isinstance(k, Product)), default=0)
+    program.scratch = max((k.scratch for k in kernels_in(result) if isinstance(k, Product)), default=0)
 
 
 # What it costs, and how it is dealt
@@ -80,8 +76,7 @@ def schedule(program: Program, in_place: Mapping[int, int], target: Target) -> N
 def cost(s: Statement) -> float:
     """About how many nanoseconds one thread needs."""
     if isinstance(s, Loop):
-        turns = s.turns if isinstance(s.turns, int) else UNKNOWN_TURNS
-        return turns * sum(map(cost, inner_statements(s)))
+        return _turns(s) * sum(map(cost, inner_statements(s)))
     if isinstance(s, Branch):
         return max((sum(map(cost, body)) for body in s.bodies), default=0.0)
     if isinstance(s, (Block, Single)):
@@ -104,17 +99,17 @@ def cost(s: Statement) -> float:
 
 def _deal(statements: Sequence[Statement], target: Target) -> None:
     """Choose the axis of each kernel, and how many grains it has: the same number for as many kernels as possible."""
-    costs = [(s, cost(s)) for s in _kernels(statements)]
+    costs = [(s, cost(s), times) for s, times in _kernels(statements)]
     weight: Tally[int] = Tally()
-    for s, took in costs:
+    for s, took, times in costs:
         if took >= LEAST and (found := _axis(s, target, 0)) is not None and found[2] == 1:
-            weight[found[1]] += int(took)
+            weight[found[1]] += int(took * times)
     # a batch of 16 × 64 rows and one of 16 matrices are both dealt in 16 grains
     base = 0
     for extent, _ in weight.most_common():
         shared = math.gcd(base, extent)
         base = shared if shared >= LEAST_EXTENT or not base else base
-    for s, took in costs:
+    for s, took, _ in costs:
         found = _axis(s, target, base) if base else None
         if found is not None:
             axis, extent, least = found
@@ -124,30 +119,27 @@ def _deal(statements: Sequence[Statement], target: Target) -> None:
                 s.split = Split(axis, extent, -(-extent // size), size)
 
 
-def _everything(statements: Sequence[Statement]) -> Iterator[Kernel]:
-    for s in statements:
-        if isinstance(s, (Nest, Reduction, Product)):
-            yield s
-        elif isinstance(s, (Loop, Branch, Block)):
-            yield from _everything(inner_statements(s))
-        elif isinstance(s, Single):
-            yield from _everything(s.body)
-
-
 def _short(loop: Loop) -> bool:
     """Whether a turn is a little elementwise work; products are mostly shared out by rows, without a barrier."""
-    products = any(isinstance(k, Product) for k in _everything([loop]))
+    products = any(isinstance(k, Product) for k in kernels_in([loop]))
     return not products and sum(map(cost, inner_statements(loop))) < LEAST_TURN
 
 
-def _kernels(statements: Sequence[Statement]) -> Iterator[Kernel]:
+def _kernels(statements: Sequence[Statement], times: int = 1) -> Iterator[tuple[Kernel, int]]:
+    """The kernels that can be dealt, and how often each runs."""
     for s in statements:
         if isinstance(s, Loop) and (s.store is not None or _short(s)):
             continue  # only one thread may let a store grow; short turns would wait more than they work
         if isinstance(s, (Loop, Branch)):
-            yield from _kernels(inner_statements(s))
+            yield from _kernels(inner_statements(s), times * _turns(s))
         elif isinstance(s, (Nest, Reduction, Product)):
-            yield s
+            yield s, times
+
+
+def _turns(s: Loop | Branch) -> int:
+    if isinstance(s, Branch):
+        return 1
+    return s.turns if isinstance(s.turns, int) else UNKNOWN_TURNS
 
 
 def _axis(s: Kernel, target: Target, base: int) -> tuple[int | None, int, int] | None:
@@ -176,221 +168,3 @@ def _axis(s: Kernel, target: Target, base: int) -> tuple[int | None, int, int] |
         return None
     axis = next((k for k in wide[:-1] if shape[k] == base), wide[0])
     return axis, shape[axis], 64 if axis == vector_axis(shape) else 1
-
-
-# Barriers
-
-
-class Grains(NamedTuple):
-    """Grain g of the accesses to a buffer stays between the bytes `(start + g) · size` and `(start + g + 1) · size`."""
-
-    number: int
-    size: int
-    start: int
-
-
-class Access(NamedTuple):
-    buffer: Buffer
-    writes: bool
-    who: Any  # "first", "all" (any of them, anywhere in the buffer) or Grains
-
-
-@dataclass
-class Barriers:
-    """Walks over statements with what was touched since the last barrier."""
-
-    in_place: Mapping[int, int]  # result -> the input that it is written over
-
-    def __post_init__(self) -> None:
-        self.pending: list[Access] = []
-
-    def placed(self, statements: Sequence[Statement]) -> list[Statement]:
-        result: list[Statement] = []
-        for s in statements:
-            if self._together(s):
-                self._enter(s, result)
-                continue
-            touched = list(_touched(s))
-            if self._clash(touched):
-                self._meet(result)
-            self.pending += touched
-            if isinstance(s, (Nest, Reduction, Product)) and s.split is not None:
-                result.append(s)
-            elif result and isinstance(result[-1], Single):
-                result[-1].body.append(s)
-            else:
-                result.append(Single([s]))
-        return result
-
-    def _together(self, s: Statement) -> bool:
-        """A loop or branch that all threads go through."""
-        if isinstance(s, Loop) and s.store is not None:
-            return False
-        return isinstance(s, (Loop, Branch)) and any(k.split is not None for k in _kernels([s]))
-
-    def _enter(self, s: Statement, result: list[Statement]) -> None:
-        asked = s.test_value if isinstance(s, Loop) else s.index  # type: ignore[union-attr]
-        read = [Access(asked.buffer, False, "all")] if asked is not None else []
-        if isinstance(s, Branch):
-            if self._clash(read):
-                self._meet(result)
-            before = [*self.pending, *read]
-            after: list[Access] = []
-            for k, body in enumerate(s.bodies):
-                self.pending = list(before)
-                s.bodies[k] = self.placed(body)
-                after += self.pending
-            self.pending = after
-            result.append(s)
-            return
-        assert isinstance(s, Loop)
-        if isinstance(s.turns, Store):
-            if any(a.buffer.store is s.turns for a in self.pending):
-                self._meet(result)
-        inside = [a for inner in inner_statements(s) for a in _deep(inner)]
-        if self._clash([*inside, *read]):  # better once, before the loop, than at every turn
-            self._meet(result)
-        # what the end of one turn leaves pending meets the beginning of the next
-        self.pending += [*inside, *read]
-        test = self.placed(s.test)
-        if self._clash(read):
-            self._meet(test)
-        self.pending += read
-        s.test, s.body = test, self.placed(s.body)
-        result.append(s)
-
-    def _meet(self, result: list[Statement]) -> None:
-        result.append(Barrier())
-        self.pending = []
-
-    def _clash(self, touched: Sequence[Access]) -> bool:
-        return any(self._apart(a, b) for a in touched for b in self.pending)
-
-    def _apart(self, a: Access, b: Access) -> bool:
-        """Whether two threads may touch the same bytes, one of them writing."""
-        if not (a.writes or b.writes) or (a.who == b.who == "first"):
-            return False
-        if a.buffer is b.buffer or self._place(a.buffer) == self._place(b.buffer):
-            return not (isinstance(a.who, Grains) and a.who == b.who)
-        if a.buffer.store is not None or b.buffer.store is not None:
-            return a.buffer.store is b.buffer.store
-        if a.buffer.kind != "work" or b.buffer.kind != "work":
-            return False
-        (p, m), (q, n) = ((x.buffer.index, x.buffer.size * x.buffer.dtype.itemsize) for x in (a, b))
-        alike = isinstance(a.who, Grains) and isinstance(b.who, Grains) and a.who[:2] == b.who[:2]
-        if alike and (p - q + (a.who.start - b.who.start) * a.who.size) % (a.who.number * a.who.size) == 0:
-            return False  # one lies where the other lay, and is dealt in the same way
-        return p < q + n and q < p + m
-
-    def _place(self, buffer: Buffer) -> Any:
-        if buffer.kind == "output" and buffer.index in self.in_place:
-            return "input", self.in_place[buffer.index]
-        return (buffer.kind, buffer.index) if buffer.kind != "work" and buffer.store is None else id(buffer)
-
-
-def _deep(s: Statement) -> Iterator[Access]:
-    if isinstance(s, (Loop, Branch)) and any(k.split is not None for k in _kernels([s])):
-        for inner in inner_statements(s):
-            yield from _deep(inner)
-    else:
-        yield from _touched(s)
-
-
-def _touched(s: Statement) -> Iterator[Access]:
-    """What a statement reads and writes, and which thread does."""
-    split = s.split if isinstance(s, (Nest, Reduction, Product)) else None
-    if split is None:
-        yield from (Access(b, False, "first") for b in windows_read(s))
-        yield from (Access(b, True, "first") for b in windows_written(s))
-        return
-    if split.axis is None:
-        yield from (Access(b, False, "all") for b in windows_read(s))
-        yield from (Access(b, True, "all") for b in windows_written(s))
-        return
-    if isinstance(s, Convolution):
-        yield from _examples(s, split)
-    elif isinstance(s, Product):
-        rank = len(s.shape)
-        yield Access(s.x.buffer, False, _grains(s.x, split.axis if split.axis != rank - 1 else None, split))
-        yield Access(s.y.buffer, False, _grains(s.y, split.axis if split.axis != rank - 2 else None, split))
-        yield from (Access(p.buffer, False, "all") for v in (s.x, s.y) for p in v.positions)
-    if isinstance(s, Reduction) and s.parts is not None:
-        along = Split(s.parts.axis, s.expr.shape[s.parts.axis], s.parts.count, s.parts.size)
-        if split.size == 1:
-            yield from _loads(s.expr, along.axis, along, {})
-        else:
-            yield from (Access(b, False, "all") for b in windows_read(s))
-        yield Access(s.target.buffer, True, _grains(s.target, 0, split))
-        return
-    if isinstance(s, Reduction):
-        yield from _loads(s.expr, split.axis, split, {})
-        yield Access(s.target.buffer, True, _grains(s.target, sum(k not in s.axes for k in range(split.axis)), split))
-        return
-    assert isinstance(s, (Nest, Product))
-    kept = {id(r.loaded) for r in s.roots}
-    seen: dict[Any, None] = {(e, a): None for e in kept for a in (split.axis, None)}
-    for r in s.roots:
-        yield from _loads(r.expr, split.axis, split, seen)
-        if r.stored:
-            yield Access(r.target.buffer, True, _grains(r.target, split.axis, split))
-
-
-def _examples(s: Convolution, split: Split) -> Iterator[Access]:
-    """What a convolution reads that is split by examples, or by blocks of them, which are the channels of its input."""
-    assert s.spec is not None
-    blocked, c = len(s.shape) > len(s.x.shape), s.spec.c
-    if blocked and s.spec.groups == 1 and c % split.extent == 0:
-        split = Split(1, c, split.grains, split.size * (c // split.extent))
-        yield from (Access(v.buffer, False, _grains(v, 1, split)) for v in (s.x, s.y))
-    else:
-        yield Access(s.x.buffer, False, _grains(s.x, None if blocked else 0, split))
-        yield Access(s.y.buffer, False, "all")
-    yield from (Access(p.buffer, False, "all") for v in (s.x, s.y) for p in v.positions)
-
-
-def _loads(e: Expr, axis: int | None, split: Split, seen: dict[Any, None]) -> Iterator[Access]:
-    """The windows that an expression reads; `axis` is the split one, as the expression counts."""
-    if (id(e), axis) in seen:
-        return
-    seen[id(e), axis] = None
-    if e.view is not None:
-        yield Access(e.view.buffer, False, _grains(e.view, axis, split))
-        yield from (Access(p.buffer, False, "all") for p in e.view.positions)
-    for a in e.args:
-        yield from _loads(a, _inner_axis(e, a, axis), split, seen)
-
-
-def _inner_axis(e: Expr, a: Expr, axis: int | None) -> int | None:
-    """Where an expression's axis is found in its operand, if there."""
-    if axis is None:
-        return None
-    if e.op == "permute":
-        return e.params[axis]
-    if e.op == "squeeze":
-        if e.shape[axis] == 1:
-            return None
-        before = sum(d != 1 for d in e.shape[:axis])
-        return [k for k, d in enumerate(a.shape) if d != 1][before]
-    inner = axis - (len(e.shape) - len(a.shape))
-    return inner if inner >= 0 and a.shape[inner] != 1 else None
-
-
-def _grains(view: View, axis: int | None, split: Split) -> Any:
-    """The pattern in which the threads touch a window; "all" if each may touch anything."""
-    if axis is None or view.shape[axis] != split.extent:
-        return "all"
-    unit = view.buffer.dtype.itemsize
-    stride = view.strides[axis] * unit
-    size = stride * split.size
-    whole = size * split.grains
-    others = [
-        (d, s * unit) for k, (d, s) in enumerate(zip(view.shape, view.strides, strict=True)) if k != axis and d > 1
-    ]
-    if stride <= 0 or any(s < 0 for _, s in others):
-        return "all"
-    # along an axis of such wholes, a grain comes again and again
-    span = sum((d - 1) * s for d, s in others if s % whole) + unit + stride * (split.size - 1)
-    start = view.offset * unit
-    if start % size + span > size or any(s * unit % whole for _, s in view.steps):
-        return "all"
-    return Grains(split.grains, size, start // size % split.grains)
