@@ -32,7 +32,8 @@ def eager_teams(monkeypatch):
     for name in ("WORTH", "LEAST", "LEAST_ALIKE"):
         monkeypatch.setattr(schedule, name, 0.0)
     monkeypatch.setattr(schedule, "LEAST_EXTENT", 2)
-    monkeypatch.setattr(program, "most_threads", lambda: 3)
+    for module in (program, schedule):
+        monkeypatch.setattr(module, "most_threads", lambda: 3)
     monkeypatch.setenv("WENGERT_CACHE_DIR", "0")
     wg.set_num_threads(3)
 
@@ -238,3 +239,42 @@ def test_long_reductions_fall_into_parts(monkeypatch, rng, shape, axis, dtype):
             np.testing.assert_array_equal(found[0], found[-1])
         scale = np.abs(x).sum()
         np.testing.assert_allclose(found[0], expected, rtol=0, atol=1e-6 * scale if dtype == "f4" else 0)
+
+
+def test_the_gradients_of_many_weights_wait_for_each_other_once(rng, eager_teams):
+    step, params, x, y = net(rng, sizes=(32,) * 13)
+    text = str(wg.jit(step, executor="native").lower(params, x, y).loops)
+    assert text.count("product") == 3 * 12 - 1
+    assert text.count("barrier") <= 8
+
+
+def test_what_is_put_off_keeps_its_order_with_what_it_touches(rng, eager_teams):
+    # the weights are written over in place; each is read by the cotangent's product before that
+    step, params, x, y = net(rng, sizes=(24,) * 30)
+    want = wg.jit(step, executor="numpy")(params, x, y)
+    got = wg.jit(step, executor="native", donate_argnums=0)(
+        [tuple(wg.asarray(p.copy()) for p in layer) for layer in params], x, y
+    )
+    for a, b in zip(wg.tree.leaves(got), wg.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
+
+
+def test_a_loop_that_hands_its_carry_from_row_to_row_has_no_barrier(rng, eager_teams):
+    def final(x, w, u, b):
+        def cell(h, pre):
+            h = wg.tanh(pre + h @ u)
+            return h, None
+
+        return wg.scan(cell, wg.zeros((32, 64)), x @ w + b)[0]
+
+    def step(x, w, u, b):
+        return wg.value_and_grad(lambda *p: wg.sum(wg.square(final(x, *p))), argnums=(0, 1, 2))(w, u, b)
+
+    args = [rng.normal(size=s).astype("f") / 8 for s in ((20, 32, 16), (16, 64), (64, 64), (64,))]
+    f = wg.jit(step, executor="native")
+    text = str(f.lower(*args).loops)
+    for turn in text.split("turns")[1:]:
+        assert "barrier" not in turn.split("\nproduct")[0].split("\nbarrier")[0]
+    assert "then\n  t0 (in registers)" in text  # the bias is added where its rows are three axes
+    for a, b in zip(wg.tree.leaves(f(*args)), wg.tree.leaves(wg.jit(step, executor="numpy")(*args)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4)

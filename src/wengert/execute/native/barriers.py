@@ -17,11 +17,13 @@ from wengert.execute.native.statements import (
     Block,
     Branch,
     Convolution,
+    Evaluate,
     Expr,
     Kernel,
     Loop,
     Nest,
     Product,
+    Program,
     Reduction,
     Single,
     Split,
@@ -59,10 +61,10 @@ class Barriers:
             if self._together(s):
                 self._enter(s, result)
                 continue
-            touched = list(_touched(s))
-            if self._clash(touched):
+            accesses = list(touched(s))
+            if self.clash(accesses):
                 self._meet(result)
-            self.pending += touched
+            self.pending += accesses
             if isinstance(s, (Nest, Reduction, Product)) and s.split is not None:
                 result.append(s)
             elif result and isinstance(result[-1], Single):
@@ -81,7 +83,7 @@ class Barriers:
         asked = s.test_value if isinstance(s, Loop) else s.index  # type: ignore[union-attr]
         read = [Access(asked.buffer, False, "all")] if asked is not None else []
         if isinstance(s, Branch):
-            if self._clash(read):
+            if self.clash(read):
                 self._meet(result)
             before = [*self.pending, *read]
             after: list[Access] = []
@@ -97,12 +99,12 @@ class Barriers:
             if any(a.buffer.store is s.turns for a in self.pending):
                 self._meet(result)
         inside = [a for inner in inner_statements(s) for a in _deep(inner)]
-        if self._clash([*inside, *read]):  # better once, before the loop, than at every turn
+        if self.clash([*inside, *read]):  # better once, before the loop, than at every turn
             self._meet(result)
         # what the end of one turn leaves pending meets the beginning of the next
         self.pending += [*inside, *read]
         test = self.placed(s.test)
-        if self._clash(read):
+        if self.clash(read):
             self._meet(test)
         self.pending += read
         s.test, s.body = test, self.placed(s.body)
@@ -112,18 +114,19 @@ class Barriers:
         result.append(Barrier())
         self.pending = []
 
-    def _clash(self, touched: Sequence[Access]) -> bool:
-        return any(self._apart(a, b) for a in touched for b in self.pending)
+    def clash(self, accesses: Sequence[Access]) -> bool:
+        """Whether another thread may have touched some of this since the last barrier."""
+        return any(self._apart(a, b) for a in accesses for b in self.pending)
 
     def _apart(self, a: Access, b: Access) -> bool:
         """Whether two threads may touch the same bytes, one of them writing."""
         if not (a.writes or b.writes) or (a.who == b.who == "first"):
             return False
-        if a.buffer is b.buffer or self._place(a.buffer) == self._place(b.buffer):
+        if a.buffer is not b.buffer and a.buffer.store is not None and a.buffer.store is b.buffer.store:
+            return True
+        if self.place(a.buffer) == self.place(b.buffer):
             return not (isinstance(a.who, Grains) and a.who == b.who)
-        if a.buffer.store is not None or b.buffer.store is not None:
-            return a.buffer.store is b.buffer.store
-        if a.buffer.kind != "work" or b.buffer.kind != "work":
+        if a.buffer.kind != "work" or b.buffer.kind != "work" or -1 in (a.buffer.index, b.buffer.index):
             return False
         (p, m), (q, n) = ((x.buffer.index, x.buffer.size * x.buffer.dtype.itemsize) for x in (a, b))
         alike = isinstance(a.who, Grains) and isinstance(b.who, Grains) and a.who[:2] == b.who[:2]
@@ -131,10 +134,34 @@ class Barriers:
             return False  # one lies where the other lay, and is dealt in the same way
         return p < q + n and q < p + m
 
-    def _place(self, buffer: Buffer) -> Any:
+    def place(self, buffer: Buffer) -> Any:
+        """Equal for buffers that share memory, as far as that was meant; others may be planned to."""
         if buffer.kind == "output" and buffer.index in self.in_place:
             return "input", self.in_place[buffer.index]
-        return (buffer.kind, buffer.index) if buffer.kind != "work" and buffer.store is None else id(buffer)
+        if buffer.store is not None:
+            return "store", buffer.store.index
+        return (buffer.kind, buffer.index) if buffer.kind != "work" else id(buffer)
+
+
+def place_barriers(program: Program, in_place: Mapping[int, int]) -> None:
+    """Barriers into each run between two of NumPy's steps in which anything is dealt; `in_place` as in `Barriers`."""
+    result: list[Statement] = []
+    for run in runs(program.statements):
+        result += Barriers(in_place).placed(run) if any(k.split is not None for k in kernels_in(run)) else run
+    program.statements = result
+
+
+def runs(statements: Sequence[Statement]) -> Iterator[list[Statement]]:
+    """The statements between NumPy's steps, and each of those by itself."""
+    run: list[Statement] = []
+    for s in statements:
+        if isinstance(s, Evaluate):
+            yield run
+            yield [s]
+            run = []
+        else:
+            run.append(s)
+    yield run
 
 
 def kernels_in(statements: Sequence[Statement]) -> Iterator[Kernel]:
@@ -158,10 +185,10 @@ def _deep(s: Statement) -> Iterator[Access]:
         for inner in inner_statements(s):
             yield from _deep(inner)
     else:
-        yield from _touched(s)
+        yield from touched(s)
 
 
-def _touched(s: Statement) -> Iterator[Access]:
+def touched(s: Statement) -> Iterator[Access]:
     """What a statement reads and writes, and which thread does."""
     split = s.split if isinstance(s, (Nest, Reduction, Product)) else None
     if split is None:

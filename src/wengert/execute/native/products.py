@@ -31,6 +31,7 @@ def spec_of(p: Product) -> ProductSpec | ConvSpec:
         k=p.x.shape[-1],
         a=(p.x.strides[:-2], p.x.strides[-2], p.x.strides[-1]),
         b=(p.y.strides[:-2], p.y.strides[-2], p.y.strides[-1]),
+        rows=p.rows,
     )
 
 

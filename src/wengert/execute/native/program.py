@@ -15,6 +15,7 @@ from llvmlite import ir
 
 from wengert.errors import UnsupportedError
 from wengert.execute.native import products
+from wengert.execute.native.barriers import place_barriers
 from wengert.execute.native.blocks import call_block, lanes, make_blocks, optimize_block
 from wengert.execute.native.code import Code
 from wengert.execute.native.emit import I8, I64, Function, Windows, emit_nest, memory_type
@@ -25,7 +26,7 @@ from wengert.execute.native.lower import lower
 from wengert.execute.native.objects import loaded
 from wengert.execute.native.parts import make_parts
 from wengert.execute.native.plan import drop_unread, plan
-from wengert.execute.native.schedule import cost, schedule
+from wengert.execute.native.schedule import cost, deal
 from wengert.execute.native.statements import (
     Barrier,
     Block,
@@ -71,8 +72,9 @@ class Build:
         drop_unread(self.program)
         make_parts(self.program)
         make_blocks(self.program)
+        deal(self.program, self.in_place, target)
         self.scratch_at = plan(self.program)
-        schedule(self.program, self.in_place, target)
+        place_barriers(self.program, self.in_place)
         self.threads = most_threads() if self.program.parallel else 1
         self.workspace_bytes = self.scratch_at + self.program.scratch * self.threads
         self.outputs = [(o.shape, o.dtype) for o in graph.outputs]

@@ -1,10 +1,9 @@
 """Who computes what: the threads of a team share out each large enough kernel, and wait for each other where they must.
 
 All threads run the whole program at the same time. A kernel is dealt in *grains*, equal pieces of one axis; thread t
-of T gets the grains from `N·t // T` to `N·(t+1) // T`. What is small is left to the first thread. A barrier stands
-before a statement only if it touches something that another thread may have touched since the last one: where a
-statement reads by grains what others wrote by the same grains, each thread meets its own numbers, and none waits. So a
-batch runs through layer after layer, and through the turns of a loop, without any barrier.
+of T gets the grains from `N·t // T` to `N·(t+1) // T`. What is small is left to the first thread. Where a statement
+reads by grains what others wrote by the same grains, each thread meets its own numbers, and none waits (`barriers`):
+a batch runs through layer after layer, and through the turns of a loop, without any barrier.
 
     Split     how a kernel is dealt
     Single    statements of the first thread
@@ -17,16 +16,24 @@ import math
 from collections import Counter as Tally
 from collections.abc import Iterator, Mapping, Sequence
 
-from wengert.execute.native.barriers import Barriers, kernels_in
+from wengert.execute.native.barriers import kernels_in, runs
+from wengert.execute.native.delays import put_off
 from wengert.execute.native.elementwise import is_dear
 from wengert.execute.native.emit import vector_axis
 from wengert.execute.native.emit_reduction import PARTS
 from wengert.execute.native.plan import inner_statements
-from wengert.execute.native.products import columns_to_deal, has_rows, product_flops, product_run, product_units
+from wengert.execute.native.products import (
+    columns_to_deal,
+    has_rows,
+    product_flops,
+    product_run,
+    product_scratch,
+    product_units,
+)
 from wengert.execute.native.statements import (
     Block,
     Branch,
-    Evaluate,
+    Convolution,
     Expr,
     Kernel,
     Loop,
@@ -39,6 +46,7 @@ from wengert.execute.native.statements import (
     Statement,
 )
 from wengert.execute.native.target import Target
+from wengert.execute.native.threads import most_threads
 
 WORTH = 15_000.0  # nanoseconds: a program that takes less is run by one thread
 LEAST = 400.0  # nanoseconds: a kernel that takes less is left to the first thread
@@ -49,23 +57,16 @@ FLOPS = 100.0  # a nanosecond, of one thread
 UNKNOWN_TURNS = 10
 
 
-def schedule(program: Program, in_place: Mapping[int, int], target: Target) -> None:
-    """Split the kernels of each run between two of NumPy's steps, if that pays, and put the barriers in."""
+def deal(program: Program, in_place: Mapping[int, int], target: Target) -> None:
+    """Split the kernels of each run between two of NumPy's steps, if that pays, and put off what would have to wait."""
     result: list[Statement] = []
-    run: list[Statement] = []
-    for s in [*program.statements, None]:
-        if s is None or isinstance(s, Evaluate):
-            if sum(map(cost, run)) >= WORTH:
-                _deal(run, target)
-                if any(k.split is not None for k in kernels_in(run)):
-                    run = Barriers(in_place).placed(run)
-                    program.parallel = True
-            result += run
-            run = []
-            if s is not None:
-                result.append(s)
-        else:
-            run.append(s)
+    for run in runs(program.statements):
+        if sum(map(cost, run)) >= WORTH:
+            _deal(run, target)
+            if any(k.split is not None for k in kernels_in(run)):
+                run = put_off(run, in_place)
+                program.parallel = True
+        result += run
     program.statements = result
     program.scratch = max((k.scratch for k in kernels_in(result) if isinstance(k, Product)), default=0)
 
@@ -117,6 +118,9 @@ def _deal(statements: Sequence[Statement], target: Target) -> None:
             if took >= (LEAST_ALIKE if like_others else LEAST):
                 size = extent // base if like_others else least
                 s.split = Split(axis, extent, -(-extent // size), size)
+                if isinstance(s, Product) and axis == len(s.shape) - 2 >= 0 and not isinstance(s, Convolution):
+                    s.rows = -(-extent // most_threads())
+                    s.scratch = product_scratch(s, target)
 
 
 def _short(loop: Loop) -> bool:

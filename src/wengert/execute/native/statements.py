@@ -124,6 +124,7 @@ class Product:
     roots: list[Root] = field(default_factory=list)
     scratch: int = 0  # bytes of memory that each thread needs for itself meanwhile
     split: Split | None = None
+    rows: int = 0  # that a thread computes, about, if rows are dealt
 
 
 @dataclass(eq=False)

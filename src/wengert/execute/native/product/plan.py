@@ -119,7 +119,7 @@ def make_plan(spec: ProductSpec, target: Target) -> Plan:
         per_unit = max(1, min(panels, UNIT_FLOPS // (2 * m * lanes * k)))
         return Plan(spec, transposed, True, 1, m, lanes, panels, k, ak != 1, False, m, per_unit)
 
-    rows, vectors = choose_tile(m, n, k, abs(bk) * size if bj == 1 else 0, machine)
+    rows, vectors = choose_tile(spec.rows or m, n, k, abs(bk) * size if bj == 1 else 0, machine)
     width = min(n, vectors * lanes)
     tiles, panels = -(-m // rows), -(-n // width)
     # a panel whose rows lie far apart and that is read again and again misses pages and cache sets

@@ -38,6 +38,7 @@ class ProductSpec:
     k: int
     a: tuple[tuple[int, ...], int, int]  # strides along the batch axes, i and k
     b: tuple[tuple[int, ...], int, int]  # strides along the batch axes, k and j
+    rows: int = 0  # that are computed at a time, where fewer than m are; tiles should fit that number
 
     @property
     def itemsize(self) -> int:
