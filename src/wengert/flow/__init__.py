@@ -1,0 +1,6 @@
+"""The instrument: where the gradient goes, why, what to do, and proof."""
+
+from wengert.flow.depth import DepthScales as DepthScales
+from wengert.flow.depth import depth_scales as depth_scales
+from wengert.flow.depth_model import MeanField as MeanField
+from wengert.flow.depth_model import mean_field as mean_field
