@@ -17,7 +17,7 @@ from wengert.execute.native.product.spec import ProductSpec, Target
 
 UNIT_FLOPS = 1_000_000  # a unit should be worth handing to a thread: some 5 µs
 LINE, SETS = 64, 64  # bytes of a line of the first-level cache, and sets that a line's address chooses from
-MANY = 20  # tiles that read the same panel
+SEVERAL, MANY = 6, 20  # tiles that read the same panel
 ROWS_OF_SUMS = 1024  # of a block whose sums are kept between chunks
 DOT_ROWS = 6  # up to so many rows, packing Bᵀ costs more than multiplying vectors along k
 
@@ -131,7 +131,11 @@ def make_plan(spec: ProductSpec, target: Target) -> Plan:
     while per_unit < panels and per_unit * panel_flops < UNIT_FLOPS:
         per_unit *= 2
     per_unit = min(max(per_unit, 1 + far), panels)
-    chunks = -(-k * width * size // (machine.block // 2)) if tiles > 1 else 1
+    # a panel that many tiles read should stay in the first-level cache
+    most = machine.near * 5 // 3 if tiles >= SEVERAL else machine.block // 2
+    chunks = -(-k * width * size // most) if tiles > 1 else 1
+    if chunks == 2 and k * width * size <= machine.block // 2:
+        chunks = 1  # sums kept aside would cost as much
     depth = round_up(-(-k // chunks), lanes) if chunks > 1 else k
     # a block of rows: all, unless that leaves too little to share out, or the sums between chunks become large
     per_rows = tiles
