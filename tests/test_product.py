@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from llvmlite import ir
 
+import wengert as wg
 from wengert.errors import UnsupportedError
+from wengert.execute.native import schedule
 from wengert.execute.native.product import ProductSpec, emit_product, scratch_bytes, store_epilogue, units
 from wengert.execute.native.target import Target, host_target
 
@@ -315,3 +317,31 @@ def test_kernels_for_arm64_are_emitted_whole():
         assert loop[1].count("fmla") >= 8
         assert "sp" not in re.findall(r"\w+", loop[1])
         assert all(name.startswith(("tile_", "pack_", "turn_")) for name in re.findall(r"\tbl\t(\w+)", text))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(("k", "m", "n"), [(5, 3, 40), (64, 64, 64), (700, 90, 77), (3200, 100, 512), (9, 17, 33)])
+def test_column_sums_on_the_way(k, m, n, threads, monkeypatch):
+    """A bias's gradient is summed up by the product that makes its weight's."""
+    monkeypatch.setenv("WENGERT_CACHE_DIR", "0")
+    for name in ("WORTH", "LEAST", "LEAST_ALIKE"):
+        monkeypatch.setattr(schedule, name, 0.0)
+    rng = np.random.default_rng(k)
+    x, d = rng.normal(size=(k, m)).astype("f"), rng.normal(size=(k, n)).astype("f")
+
+    @wg.jit
+    def f(x, d):
+        d = wg.tanh(d)
+        return x.T @ d, 2 * wg.sum(d, axis=0)
+
+    before = wg.get_num_threads()
+    wg.set_num_threads(threads)
+    try:
+        assert "sum over the rows of" in str(f.lower(x, d).loops)
+        for _ in range(3):
+            product, sums = f(x, d)
+            exact = np.tanh(d.astype(float))
+            np.testing.assert_allclose(product, x.T @ exact, rtol=1e-4, atol=2e-4)
+            np.testing.assert_allclose(sums, 2 * exact.sum(axis=0), rtol=1e-4, atol=2e-4)
+    finally:
+        wg.set_num_threads(before)

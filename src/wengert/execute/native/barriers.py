@@ -206,6 +206,8 @@ def touched(s: Statement) -> Iterator[Access]:
         yield Access(s.x.buffer, False, _grains(s.x, split.axis if split.axis != rank - 1 else None, split))
         yield Access(s.y.buffer, False, _grains(s.y, split.axis if split.axis != rank - 2 else None, split))
         yield from (Access(p.buffer, False, "all") for v in (s.x, s.y) for p in v.positions)
+        if s.sums is not None:
+            yield Access(s.sums.buffer, True, _grains(s.sums, 0, split) if split.axis == rank - 1 else "all")
     if isinstance(s, Reduction) and s.parts is not None:
         along = Split(s.parts.axis, s.expr.shape[s.parts.axis], s.parts.count, s.parts.size)
         if split.size == 1:

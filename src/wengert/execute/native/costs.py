@@ -95,6 +95,9 @@ def cost(s: Statement) -> tuple[int, int]:
     if isinstance(s, Product):
         flops += product_flops(s)
         read += [s.x, s.y]
+        if s.sums is not None:
+            flops += math.prod(s.y.shape)
+            written.append(s.sums)
     return flops, sum(map(_window_bytes, {_place(v): v for v in (*read, *written)}.values()))
 
 
@@ -105,7 +108,8 @@ def name(s: Statement) -> str:
         if isinstance(s, Convolution):
             sizes = f"{'×'.join(map(str, s.shape))}, kernel {'×'.join(map(str, s.y.shape))}"
         follow = _operations([r.expr for r in s.roots])
-        return f"{type(s).__name__.lower()} {sizes}{f', then {follow}' if follow else ''}"
+        beside = " and sums of columns" if s.sums is not None else ""
+        return f"{type(s).__name__.lower()} {sizes}{beside}{f', then {follow}' if follow else ''}"
     if isinstance(s, Nest):
         return f"for {list(s.shape)}: {_operations([r.expr for r in s.roots]) or 'copy'}"
     if isinstance(s, Reduction):

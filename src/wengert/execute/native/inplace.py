@@ -66,6 +66,8 @@ def _written_once(program: Program, buffer: Buffer, writers: Sequence[int]) -> t
     if type(statement) not in (Nest, Product):
         return None
     roots = [k for k, r in enumerate(statement.roots) if r.target.buffer is buffer]  # type: ignore[union-attr]
+    if not roots:
+        return None
     target = statement.roots[roots[0]].target  # type: ignore[union-attr]
     whole = target.contiguous and target.offset == 0 and not target.steps
     return (writers[0], roots[0]) if len(roots) == 1 and whole else None
@@ -135,7 +137,7 @@ def views_of(statement: Statement) -> Iterator[View]:
             direct.append(r.target)
             exprs += [r.expr, r.loaded]
         if isinstance(statement, Product):
-            direct += [statement.x, statement.y]
+            direct += [statement.x, statement.y, *([statement.sums] if statement.sums is not None else [])]
     seen: set[int] = set()
     while exprs:
         e = exprs.pop()

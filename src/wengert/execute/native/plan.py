@@ -79,6 +79,8 @@ def windows_written(statement: Statement) -> Iterator[Buffer]:
         yield statement.target.buffer
     else:
         yield from (r.target.buffer for r in statement.roots if r.stored)
+        if isinstance(statement, Product) and statement.sums is not None:
+            yield statement.sums.buffer
 
 
 def drop_unread(program: Program) -> None:

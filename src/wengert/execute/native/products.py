@@ -9,7 +9,7 @@ from llvmlite import ir
 
 from wengert.execute.native.conv import ConvSpec, conv_run, conv_scratch, conv_units, emit_conv
 from wengert.execute.native.emit import I64, LANE, Body, Windows, memory_type, store_roots
-from wengert.execute.native.product import ProductSpec, emit_product, panel_width, scratch_bytes, units
+from wengert.execute.native.product import ProductSpec, emit_product, has_column_sums, panel_width, scratch_bytes, units
 from wengert.execute.native.statements import Convolution, Product
 from wengert.execute.native.target import Target
 from wengert.execute.native.views import View
@@ -67,6 +67,12 @@ def has_rows(p: Product, target: Target) -> bool:
     return isinstance(spec, ProductSpec) and math.prod(spec.batch) == 1 and panel_width(spec, target) > 0
 
 
+def sums_columns(p: Product, target: Target) -> bool:
+    """Whether the kernel can add up the rows of `y` on the way: those of one matrix, which it reads once."""
+    spec = spec_of(p)
+    return isinstance(spec, ProductSpec) and has_column_sums(spec, target)
+
+
 def columns_to_deal(p: Product, target: Target) -> int:
     """The width of a panel where threads should share out columns: where most is to be had from not meeting each
     other's part of a large operand or result. 0 elsewhere."""
@@ -105,7 +111,7 @@ def emit_product_statement(module: ir.Module, name: str, p: Product, windows: Wi
     if isinstance(spec, ConvSpec):
         kernel = emit_conv(module, f"{name}.kernel", spec, finish, types, target)
     else:
-        kernel = emit_product(module, f"{name}.kernel", spec, epilogue, types, target, along)
+        kernel = emit_product(module, f"{name}.kernel", spec, epilogue, types, target, along, p.sums is not None)
     number = memory_type(p.dtype).as_pointer()
     span = [I64, I64] if split is not None else []
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [*types, number, *span]), name)
@@ -121,6 +127,7 @@ def emit_product_statement(module: ir.Module, name: str, p: Product, windows: Wi
     def pointer(view: View) -> ir.Value:
         return windows_given[windows.numbers[id(view)]]
 
-    b.call(kernel, [pointer(p.x), pointer(p.y), scratch, begin, end, *windows_given])
+    sums = [] if p.sums is None else [pointer(p.sums)]
+    b.call(kernel, [pointer(p.x), pointer(p.y), scratch, begin, end, *windows_given, *sums])
     b.ret_void()
     return function

@@ -40,6 +40,7 @@ from wengert.execute.native.statements import (
     Split,
     Statement,
 )
+from wengert.execute.native.sums import join_sums
 from wengert.execute.native.target import Target
 from wengert.execute.native.threads import connect, most_threads, part_of, run_by_all
 from wengert.execute.native.views import STATE_BYTES, Buffer, View, row_major
@@ -68,6 +69,7 @@ class Build:
     def __init__(self, graph: Graph, target: Target, donated: Mapping[int, Sequence[int]] | None = None):
         self.target = target
         self.program = lower(graph, target)
+        join_sums(self.program, target)
         self.in_place = write_over_inputs(self.program, donated or {})  # result -> input that it is written over
         drop_unread(self.program)
         make_parts(self.program)
@@ -335,7 +337,8 @@ def _signature(statement: Kernel, windows: Windows) -> Any:
     head: Any = ()
     if isinstance(statement, Product):
         known[id(statement.value)] = -1
-        head = (_target(statement.x, windows), _target(statement.y, windows), getattr(statement, "spec", None))
+        operands = [statement.x, statement.y, *([statement.sums] if statement.sums is not None else [])]
+        head = (*(_target(v, windows) for v in operands), getattr(statement, "spec", None))
     roots = []
     for r in statement.roots:
         roots.append((r.expr.key(windows, known), _target(r.target, windows) if r.stored else None))

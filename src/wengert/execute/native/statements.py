@@ -125,6 +125,7 @@ class Product:
     scratch: int = 0  # bytes of memory that each thread needs for itself meanwhile
     split: Split | None = None
     rows: int = 0  # that a thread computes, about, if rows are dealt
+    sums: View | None = None  # where the sum over k of `y[k, n]` is wanted too
 
 
 @dataclass(eq=False)

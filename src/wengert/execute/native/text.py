@@ -88,6 +88,8 @@ class Printer:
                 x = formula_text(s.spec.formula, x)
             yield f"{indent}{what} {sizes}{dealt(s.split)}: Σ = {x} @ {self.window(s.y)}, then"
             yield from self.roots(s.roots, indent)
+            if s.sums is not None:
+                yield f"{indent}  {self.window(s.sums)} = sum over the rows of {self.window(s.y)}"
         elif isinstance(s, Loop):
             name = self.loops.setdefault(id(s.counter), f"i{len(self.loops)}")
             if s.turns is None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from llvmlite import ir
 
 from wengert.execute.native.product.code import I64, Code, Index, Machine, Piece, mask_of, value
+from wengert.execute.native.product.column_sums import column_sums_function
 from wengert.execute.native.product.dot import dot_function
 from wengert.execute.native.product.pack import pack_function
 from wengert.execute.native.product.plan import layout, make_plan, round_up
@@ -29,6 +30,7 @@ def emit_product(
     extra_args: Sequence[ir.Type],
     target: Target,
     along: Literal["units", "rows", "columns"] = "units",
+    column_sums: bool = False,
 ) -> ir.Function:
     """Emit the internal function `void name(T* A, T* B, T* scratch, i64 begin, i64 end, <extra_args…>)`.
 
@@ -39,17 +41,20 @@ def emit_product(
     constant, says which lanes count, None if all do. What the epilogue emits runs in a loop over the rows of a tile, so
     it is emitted a few times only; it may add blocks and must leave the builder where its work ends. k = 0 gives zeros.
 
+    With `column_sums`, which needs `has_column_sums(spec, target)`, the last argument is a pointer to n numbers, where
+    the sum over k of B[k, j] is put; if rows are split, by the call with row 0.
+
     `scratch` points to `scratch_bytes(spec, target)` bytes, aligned to 64, for this call alone: threads that share a
     product need one each. The operands may not overlap the scratch memory, nor what the epilogue writes.
     """
     number = Machine(spec.dtype, target).number.as_pointer()
-    kinds = [number, number, number, I64, I64, *extra_args]
+    kinds = [number, number, number, I64, I64, *extra_args, *([number] if column_sums else [])]
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
     function.linkage = "internal"
     function.attributes.add("nounwind")
     builder = ir.IRBuilder(function.append_basic_block())
     if 0 not in (spec.m, spec.n, *spec.batch):
-        drive = Drive(function, builder, spec, epilogue, target)
+        drive = Drive(function, builder, spec, epilogue, target, column_sums)
         {"units": drive.emit, "rows": drive.emit_rows, "columns": drive.emit_columns}[along]()
     builder.ret_void()
     return function
@@ -97,7 +102,13 @@ class Drive:
     """One product's loops."""
 
     def __init__(
-        self, function: ir.Function, builder: ir.IRBuilder, spec: ProductSpec, epilogue: Epilogue, target: Target
+        self,
+        function: ir.Function,
+        builder: ir.IRBuilder,
+        spec: ProductSpec,
+        epilogue: Epilogue,
+        target: Target,
+        column_sums: bool = False,
     ):
         self.machine = Machine(spec.dtype, target)
         self.module = function.module
@@ -109,6 +120,7 @@ class Drive:
         self.chunks = -(-self.spec.k // self.plan.depth) if self.plan.depth else 1
         self.width = round_up(self.plan.width, self.machine.lanes)  # of rows of sums and packed panels
         self.a, self.b, self.scratch, self.begin, self.end, *self.extra = function.args
+        self.column_sums = self.extra.pop() if column_sums else None
         if self.plan.transposed:
             self.a, self.b = self.b, self.a
         # a vector may be read at the last row's last new column
@@ -236,6 +248,37 @@ class Drive:
                 else:
                     with code.b.if_then(last):
                         self.finish(block, tile, panel, sums)
+        if self.column_sums is not None:
+            self.add_up(block, b, start)
+
+    def add_up(self, block: Block, b: ir.Value, start: Index) -> None:
+        """The sums of a block's columns go on by a chunk."""
+        code, plan, spec = self.code, self.plan, self.spec
+        k = value(code.least(plan.depth, code.add(spec.k, code.mul(start, -1))))
+
+        def panels() -> None:
+            for panel in code.loop(*block.panels):
+                source, stride = code.at(b, self.column(panel)), spec.b[1]
+                if plan.pack_b:
+                    source, stride = self.packed(block, panel), self.width
+
+                def columns(
+                    full: bool, *, panel: Index = panel, source: ir.Value = source, stride: int = stride
+                ) -> None:
+                    count = plan.width if full else plan.edge
+                    skipped = plan.width - count
+                    function = column_sums_function(self.module, self.machine, count, stride)
+                    out = code.at(self.column_sums, code.add(self.column(panel), skipped))
+                    code.b.call(function, [code.at(source, skipped), out, k, value(start)])
+
+                self.either(self.is_full(panel), columns)
+
+        if block.row is self.begin:  # rows are shared out: whoever has the first one
+            first = code.b.icmp_signed("==", value(code.add(block.row, block.tiles[0])), I64(0))
+            with code.b.if_then(first):
+                panels()
+        else:
+            panels()
 
     def top(self, block: Block, tile: Index) -> Index:
         """The first row of a tile that is new: the tile itself may reach back."""

@@ -185,3 +185,11 @@ def panel_width(spec: ProductSpec, target: Target) -> int:
     """Columns of a panel; 0 where the kernel computes the transposed product, whose rows are this one's columns."""
     plan = make_plan(spec, target)
     return 0 if plan.transposed else plan.width
+
+
+def has_column_sums(spec: ProductSpec, target: Target) -> bool:
+    """Whether each part of B comes by once, in panels of its rows."""
+    if 0 in (spec.m, spec.n, spec.k) or spec.batch:
+        return False
+    plan = make_plan(spec, target)
+    return not plan.transposed and not plan.dots and plan.row_blocks == 1 and (spec.b[2] == 1 or plan.pack_b)
