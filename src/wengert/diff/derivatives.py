@@ -62,27 +62,63 @@ def value_and_grad(
 
     @functools.wraps(f)
     def value_and_grad_of(*args: Any, **kwargs: Any) -> Any:
-        chosen = choose(f, nums, args, kwargs)
-        tape = Tape()
-        try:
-            variables = [tape.input(v) for v in chosen.values]
-            out = chosen.call(variables)
-            value, aux = split_aux(out, has_aux)
-            value = as_scalar(value, f)
-            changed = chosen.assigned()
-            graph = tape.finish([value])
-        finally:
-            tape.close()
-        chosen.write_back([below(c, tape) for c in changed])
-        result = below(value, tape)
-        cotangents = pull(graph, [ones_like(result)], once=True)
-        grads = chosen.unpack([dense(c, v) for c, v in zip(cotangents, chosen.values, strict=True)])
-        answer = tuple(grads) if several else grads[0]
-        if has_aux:
-            return (result, tree.map(lambda a: below(a, tape), aux)), answer
-        return result, answer
+        result, aux, answer, _ = _reverse(f, nums, args, kwargs, has_aux)
+        grads = tuple(answer) if several else answer[0]
+        return ((result, aux), grads) if has_aux else (result, grads)
 
     return value_and_grad_of
+
+
+def _reverse(
+    f: Callable[..., Any],
+    nums: tuple[int, ...],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    has_aux: bool,
+    watched: Sequence[Any] = (),
+) -> tuple[Array, Any, list[Any], list[tuple[Array | None, Array | None]]]:
+    """Value, aux, gradients by each argument; value and cotangent of each array that `f` has put into `watched`."""
+    chosen = choose(f, nums, args, kwargs)
+    tape = Tape()
+    try:
+        variables = [tape.input(v) for v in chosen.values]
+        out = chosen.call(variables)
+        value, aux = split_aux(out, has_aux)
+        value = as_scalar(value, f)
+        changed = chosen.assigned()
+        graph = tape.finish([value])
+    finally:
+        tape.close()
+    chosen.write_back([below(c, tape) for c in changed])
+    result = below(value, tape)
+    kept: dict[int, Array | None] = {a.index: None for a in watched if a.trace is tape}
+    cotangents = pull(graph, [ones_like(result)], once=True, kept=kept or None)
+    grads = chosen.unpack([dense(c, v) for c, v in zip(cotangents, chosen.values, strict=True)])
+    seen = [_seen(a, tape, kept) for a in watched]
+    return result, tree.map(lambda a: below(a, tape), aux), grads, seen
+
+
+def _seen(a: Array, tape: Tape, kept: dict[int, Array | None]) -> tuple[Array | None, Array | None]:
+    if a.trace is tape:
+        return a.data, kept[a.index]  # type: ignore[attr-defined]
+    return (a, None) if a.trace is None or a.trace.level < tape.level else (None, None)
+
+
+def value_and_grad_watching(
+    f: Callable[..., Any], watched: list[Any]
+) -> Callable[..., tuple[tuple[Array, Any], Any, list[tuple[Array | None, Array | None]]]]:
+    """As `value_and_grad(f, has_aux=True)`, with the cotangents of values on the way.
+
+    `f` puts arrays into the list `watched` while it runs; the third result holds for each its value and its cotangent.
+    The cotangent is None where it is zero; both are, for an array of an inner transformation (a loop's body).
+    """
+
+    def watching(*args: Any, **kwargs: Any) -> Any:
+        watched.clear()
+        value, aux, (answer,), seen = _reverse(f, (0,), args, kwargs, True, watched)
+        return (value, aux), answer, seen
+
+    return watching
 
 
 def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[..., Any]:

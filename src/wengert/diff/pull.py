@@ -16,10 +16,17 @@ from wengert.ops.arithmetic import add
 Cotangents = list[Array | None]
 
 
-def pull(graph: Graph, cotangents: Sequence[Array | None], *, once: bool = False) -> Cotangents:
+def pull(
+    graph: Graph,
+    cotangents: Sequence[Array | None],
+    *,
+    once: bool = False,
+    kept: dict[int, Array | None] | None = None,
+) -> Cotangents:
     """The cotangents of the inputs of a recorded `graph`, given those of its outputs; None is zero.
 
-    With `once` the nodes are dropped on the way, so that memory is given back as early as possible.
+    With `once` the nodes are dropped on the way, so that memory is given back as early as possible. The keys of `kept`
+    are indices of values within the graph, whose cotangents are left there, too.
     """
     tape = graph.trace
     ct: Cotangents = [None] * graph.size
@@ -29,6 +36,8 @@ def pull(graph: Graph, cotangents: Sequence[Array | None], *, once: bool = False
             ct[out.index] = c if known is None else add.bind(known, c)  # type: ignore[attr-defined]
     for node in _backwards(graph.nodes, once):
         outs = node.outputs
+        if kept is not None:
+            kept.update((o.index, ct[o.index]) for o in outs if o.index in kept)
         # one output, one map an edge, nobody looking on: the hot path
         if node.primitive.plain and node.differential is None and not step_watchers:
             out = outs[0]
@@ -58,6 +67,8 @@ def pull(graph: Graph, cotangents: Sequence[Array | None], *, once: bool = False
         for v, c in pull_node(node, tape, arriving):
             known = ct[v.index]
             ct[v.index] = c if known is None else add.bind(known, c)
+    if kept is not None:
+        kept.update((v.index, ct[v.index]) for v in graph.inputs if v.index in kept)
     return [ct[v.index] for v in graph.inputs]
 
 

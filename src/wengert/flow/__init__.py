@@ -4,3 +4,4 @@ from wengert.flow.depth import DepthScales as DepthScales
 from wengert.flow.depth import depth_scales as depth_scales
 from wengert.flow.depth_model import MeanField as MeanField
 from wengert.flow.depth_model import mean_field as mean_field
+from wengert.flow.monitor import Monitor as Monitor

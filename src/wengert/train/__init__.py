@@ -13,5 +13,7 @@ from wengert.train.evaluate import predict as predict
 from wengert.train.fit import History as History
 from wengert.train.fit import Run as Run
 from wengert.train.fit import fit as fit
+from wengert.train.look import Call as Call
+from wengert.train.look import Look as Look
 from wengert.train.statistics import update_statistics as update_statistics
 from wengert.train.step import TrainingStep as TrainingStep

@@ -19,7 +19,11 @@ class Callback:
 
     `every` is the number of steps between calls of `on_step`; None means never, and steps in between cost nothing. If a
     class states `watch(model, grads, loss)`, that is traced into the compiled step which runs at those steps alone (the
-    model before its update, the gradients before clipping), and its result comes to `on_step` as arrays.
+    model before its update, the gradients before clipping), and its result comes to `on_step` as arrays. `look` is the
+    same with more to see: it takes a `Look` (every module's call with its cotangent, parameters before and after).
+    A class that wants to see different things at different steps states `looking_at(step)`.
+
+    `passive` says that `on_step` changes neither model nor optimizer, which saves keeping their state.
 
     `state()` and `restore(state)` carry what a checkpoint should keep, as plain data for JSON.
 
@@ -34,6 +38,12 @@ class Callback:
 
     every: int | None = None
     watch: Any = None
+    look: Any = None
+    passive = False
+
+    def looking_at(self, step: int) -> Any:
+        """The function to trace into the step of this number: one of a `Look`, or None; the same object each time."""
+        return self.look
 
     def on_start(self, run: Run) -> None:
         """Before the first step, and after a resume."""

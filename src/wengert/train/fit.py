@@ -164,10 +164,10 @@ def fit(
 
 
 def compiled(
-    loss_fn: Loss, clip_norm: float | None, clip: Any, executor: str | None, *watches: Any
+    loss_fn: Loss, clip_norm: float | None, clip: Any, executor: str | None, watches: Any = (), looks: Any = ()
 ) -> tuple[TrainingStep, Any]:
     """The step of training, and its compiled form."""
-    step = TrainingStep(loss_fn, clip_norm, clip, watches)
+    step = TrainingStep(loss_fn, clip_norm, clip, watches, looks)
     return step, jit(step, executor)
 
 
@@ -190,18 +190,18 @@ class _Loop:
         self.save_every: int | None = None
         self.also: dict[str, Any] = {}
         self.done = 0  # batches of this epoch
-        self.programs: dict[tuple[int, ...], tuple[TrainingStep, Any]] = {}
-        self.plain, self.step = self.program(())
+        self.programs: dict[tuple[Any, ...], tuple[TrainingStep, Any]] = {}
+        self.plain, self.step = self.program((), ())
         changed = (run.model, run.optimizer, self.totals, *([average] if average is not None else []))
         self.replay = Replay(run.batches, *changed)
 
-    def program(self, watching: tuple[int, ...]) -> tuple[TrainingStep, Any]:
-        """The step with what these callbacks watch: as an object that knows the names of its sums, and compiled."""
-        if watching not in self.programs:
-            watches = [self.callbacks[i].watch for i in watching]
-            make = compiled if watches else remembered
-            self.programs[watching] = make(self.run.loss_fn, self.clip_norm, self.clip, self.executor, *watches)
-        return self.programs[watching]
+    def program(self, watches: tuple[Any, ...], looks: tuple[Any, ...]) -> tuple[TrainingStep, Any]:
+        """The step with what is watched in it: as an object that knows the names of its sums, and compiled."""
+        if (watches, looks) not in self.programs:
+            make = compiled if watches or looks else remembered
+            common = self.run.loss_fn, self.clip_norm, self.clip, self.executor
+            self.programs[watches, looks] = make(*common, watches, looks) if watches or looks else make(*common)
+        return self.programs[watches, looks]
 
     def means(self) -> dict[str, float]:
         return self.totals.means(next(s.names for s, _ in self.programs.values() if s.names)) if self.done else {}
@@ -250,16 +250,19 @@ class _Loop:
         run.step += 1
         self.done += 1
         due = self.due(run.step)
-        watching = tuple(i for i in due if self.callbacks[i].watch is not None)
-        _, step = self.program(watching)
+        watching = [i for i in due if self.callbacks[i].watch is not None]
+        found = [(i, self.callbacks[i].looking_at(run.step)) for i in due]
+        looking = [(i, f) for i, f in found if f is not None]
+        _, step = self.program(tuple(self.callbacks[i].watch for i in watching), tuple(f for _, f in looking))
         self.replay.note(step, batch)
         out = self.call(step, batch)
-        run.loss, seen = out if watching else (out, [])
-        by_callback = dict(zip(watching, seen, strict=True))
+        run.loss, seen = out if watching or looking else (out, [])
+        by_callback = dict(zip([*watching, *(i for i, _ in looking)], seen, strict=True))
         if math.isfinite(run.loss.data):
             for i in due:
                 self.callbacks[i].on_step(run, by_callback.get(i))
-                self.replay.forget()
+                if not self.callbacks[i].passive:
+                    self.replay.forget()
             if self.checkpoints is not None and self.save_every and run.step % self.save_every == 0:
                 self.save(run.epoch)
 

@@ -17,6 +17,7 @@ from wengert.module import Module
 from wengert.ops.promote import as_array, convert
 from wengert.optim.clip import clip_by_global_norm
 from wengert.source import at_user_line
+from wengert.train.look import Look
 
 Loss = Callable[..., Any]
 Watch = Callable[[Any, Any, Any], Any]
@@ -87,6 +88,7 @@ class TrainingStep:
         clip_norm: bound of the gradients' global norm; None for no clipping.
         clip: another function of the gradients, applied before that.
         watches: functions `watch(model, grads, loss)`, whose results are returned beside the loss.
+        looks: functions of a `Look`, likewise; their results come behind those.
     """
 
     def __init__(
@@ -95,16 +97,24 @@ class TrainingStep:
         clip_norm: float | None = None,
         clip: Callable[[Any], Any] | None = None,
         watches: Sequence[Watch] = (),
+        looks: Sequence[Callable[[Look], Any]] = (),
     ):
-        self.derivative = value_and_grad(loss_and_metrics(loss_fn), has_aux=True)
+        self.loss_fn = loss_and_metrics(loss_fn)
+        self.derivative = value_and_grad(self.loss_fn, has_aux=True)
         self.clip_norm = clip_norm
         self.clip = clip
         self.watches = tuple(watches)
+        self.looks = tuple(looks)
         self.names: tuple[str, ...] = ()  # of what is summed up; known when the step has been traced
         self.__name__ = "train_step"
 
     def __call__(self, model: Any, optimizer: Any, average: Any, totals: Any, batch: Any) -> Any:
-        (loss, metrics), grads = self.derivative(model, *batch)
+        look = None
+        if self.looks:
+            look = Look(self.loss_fn, model, batch)
+            (loss, metrics), grads = look.derivative()
+        else:
+            (loss, metrics), grads = self.derivative(model, *batch)
         seen = [watch(model, grads, loss) for watch in self.watches]
         if self.clip is not None:
             grads = self.clip(grads)
@@ -117,7 +127,10 @@ class TrainingStep:
         numbers = {"loss": loss, **metrics}
         self.names = tuple(numbers)
         totals.add(numbers, examples_in(batch))
-        return (loss, seen) if self.watches else loss
+        if look is not None:
+            look.updated()
+            seen += [f(look) for f in self.looks]
+        return (loss, seen) if seen else loss
 
 
 class EvaluationStep:
