@@ -1,4 +1,4 @@
-"""What watching costs: whole training steps with `flow.Monitor` beside the same without, on the models of `train_steps.py`.
+"""What watching costs: training steps with `flow.Monitor` beside the same without, on the models of `train_steps.py`.
 
     python benchmarks/monitor.py                 # the table: MLP and ResNet
     python benchmarks/monitor.py --tiny          # small shapes, hardly any repetitions: for the tests
@@ -6,7 +6,7 @@
 
 A step of a user's loop (`monitor.jit`, `monitor.value_and_grad`) is timed as a plain one, a light look and a thorough
 look, in turns in one process, with everything that Python does for a record. A run with `every=n` makes one look in n
-steps, so its cost per step follows by arithmetic; the last columns are whole loops of 50 and 200 steps in `fit`, measured.
+steps, so its cost per step follows by arithmetic; `--fit` measures whole runs of `fit` beside that.
 Compiling the steps that look is extra, once: it stands in a column of its own.
 """
 
@@ -26,7 +26,7 @@ from wengert import flow, optim, train
 
 
 def steps_of(row: str, tiny: bool) -> tuple[dict[str, Any], float]:
-    """A plain step, one with a light look and one with a thorough one; and the seconds that compiling the latter took."""
+    """A plain step, one with a light look and one with a thorough one; and the seconds it took to compile these two."""
     work = ROWS[row][0](tiny)
     x, y = wg.asarray(work.x), wg.asarray(work.y)
 
@@ -84,6 +84,7 @@ def main() -> None:
     parser.add_argument("rows", nargs="*", default=["mlp", "resnet"])
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--budget", type=float, default=3.0, help="seconds for each contender")
+    parser.add_argument("--fit", action="store_true", help="measure whole runs, too")
     args = parser.parse_args()
     print(machine(), end="\n\n")
     table = []
@@ -108,6 +109,17 @@ def main() -> None:
         )
     head = ["step", "plain", "light look", "thorough look", "every=50", "every=1", "compiling both"]
     print_table(head, table)
+    if args.fit:
+        print()
+        rows = []
+        for row in args.rows:
+            calls = fits(row, args.tiny)
+            found = best_in_turns(calls, budget=0.01 if args.tiny else 2 * args.budget)
+            base = found["fit"]
+            rows.append(
+                [ROWS[row][1], duration(base), *(f"{100 * (found[n] / base - 1):.2f} %" for n in list(calls)[1:])]
+            )
+        print_table(["run of `fit`, 200 steps", "plain", "every=50", "every=1"], rows)
 
 
 if __name__ == "__main__":

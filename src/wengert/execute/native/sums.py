@@ -6,6 +6,7 @@ sum would fetch the rows from memory once more; the product has each part of the
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from wengert.execute.native.plan import windows_read, windows_written
@@ -35,6 +36,8 @@ def join_sums(program: Program, target: Target) -> None:
             continue
         product = statements[place]
         assert isinstance(product, Product) and view is not None
+        if math.prod(view.shape) != math.prod(product.y.shape):  # of some rows only
+            continue
         rows = view.reshaped(product.y.shape)
         same = rows is not None and replace(rows, buffer=product.y.buffer).strides == product.y.strides
         if not same or rows.offset != product.y.offset or product.y.steps or product.sums is not None:  # type: ignore[union-attr]
