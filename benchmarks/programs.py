@@ -44,7 +44,7 @@ class Case(NamedTuple):
 
 
 WENGERT = SimpleNamespace(
-    np=wg, scan=wg.scan, while_loop=wg.while_loop, logsumexp=wg.logsumexp, grad=wg.grad, derivative=wg.grad,
+    np=wg, scan=wg.scan, while_loop=wg.while_loop, logsumexp=wg.logsumexp, grad=wg.grad, derivative=wg.jacobian,
     along=wg.hvp,
 )  # fmt: skip
 if jax is not None:

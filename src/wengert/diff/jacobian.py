@@ -10,10 +10,11 @@ from wengert import tree
 from wengert.diff.arguments import Chosen, as_result, below, check_function, name_of, positions, split_aux
 from wengert.diff.linearize import Linearized
 from wengert.diff.plan import Plan
+from wengert.diff.push import Dual, Forward
 from wengert.diff.sweep import Blocks, columns, default_chunk, rows
-from wengert.diff.zeros import zeros
+from wengert.diff.zeros import ones_like, zeros
 from wengert.errors import ArgumentError, DTypeError
-from wengert.ir.array import Array
+from wengert.ir.array import Array, Trace
 from wengert.ir.record import Tape
 from wengert.ir.types import ArrayType
 from wengert.ops.promote import convert
@@ -89,7 +90,8 @@ def jacobian(
 ) -> Callable[..., Any]:
     """The Jacobian of `f` by whichever way costs least: forward, reverse, from both sides of a waist, or coloured.
 
-    The function is linearised once; the cost of each way is counted in floating-point operations on that graph.
+    The function is linearised once; the cost of each way is counted in floating-point operations on that graph. By a
+    single number, the tangent travels along with the values instead.
     `wg.explain(wg.jacobian(f))(x)` prints the sweeps that each way takes and which is chosen.
 
     Arguments, result and errors as for `jacfwd`.
@@ -155,6 +157,7 @@ class Point:
         holomorphic: bool,
         what: str,
         everything: bool = False,
+        along: bool = False,
     ):
         nums, self.several = positions(argnums, what)
         self.chosen = chosen = Chosen(f, nums, args, kwargs)
@@ -166,20 +169,44 @@ class Point:
             found[:] = [treedef, aux, len(leaves)]
             return [as_result(o, f) for o in leaves] + chosen.assigned()
 
-        tape = Tape(everything)  # with `everything`, only good for reading
-        try:
-            linear = Linearized(tape.finish(run(*[tape.input(v) for v in chosen.values])))
-        finally:
-            tape.close()
-        self.treedef, self.aux, self.n_outs = found
-        self.aux = tree.map(lambda a: below(a, tape), self.aux)
-        chosen.write_back(linear.outputs[self.n_outs :])
-        self.outs = linear.outputs[: self.n_outs]
-        linear.graph.outputs = linear.graph.outputs[: self.n_outs]
-        self.linear = Linearized(linear.graph)
         self.in_types: list[ArrayType] = [v.type for v in chosen.values]
+        # the tangent of a single number travels along, so that no loop has to keep anything
+        self.tangents: list[Array | None] | None = None
+        alone = along and not holomorphic and sum(t.size for t in self.in_types) == 1
+        outputs, trace = self._push(run) if alone else self._record(run, everything)
+        self.treedef, self.aux, self.n_outs = found
+        self.aux = tree.map(lambda a: below(a, trace), self.aux)
+        chosen.write_back(outputs[self.n_outs :])
+        self.outs = outputs[: self.n_outs]
         self.out_types: list[ArrayType] = [o.type for o in self.outs]
         _check_types(what, name_of(f), self.in_types, self.out_types, holomorphic)
+
+    def _record(self, run: Callable[..., list[Array]], everything: bool) -> tuple[list[Array], Trace]:
+        tape = Tape(everything)  # with `everything`, only good for reading
+        try:
+            self._graph = tape.finish(run(*[tape.input(v) for v in self.chosen.values]))
+        finally:
+            tape.close()
+        return Linearized(self._graph).outputs, tape
+
+    def _push(self, run: Callable[..., list[Array]]) -> tuple[list[Array], Trace]:
+        trace = Forward()
+        try:
+            outs = run(*[Dual(trace, v, ones_like(v)) if v.size else v for v in self.chosen.values])
+        finally:
+            trace.closed = True
+        self.tangents = [o.tangent if o.trace is trace else None for o in outs]  # type: ignore[attr-defined]
+        return [below(o, trace) for o in outs], trace
+
+    def column(self, tangents: Sequence[Array | None]) -> Blocks:
+        """The Jacobian by the one number of the input."""
+        sized = [t.size == 1 for t in self.in_types]
+        return [[reshape(t, (t.size, 1)) if t is not None and one else None for one in sized] for t in tangents]
+
+    @functools.cached_property
+    def linear(self) -> Linearized:
+        self._graph.outputs = self._graph.outputs[: self.n_outs]
+        return Linearized(self._graph)
 
     def chunk(self, chunk_size: int | None) -> int:
         if chunk_size is None:
@@ -215,8 +242,9 @@ def _jacobian_by(
 
     @functools.wraps(f)
     def jacobian_of(*args: Any, **kwargs: Any) -> Any:
-        point = Point(f, argnums, args, kwargs, has_aux, holomorphic, what)
-        answer = point.assemble(blocks(point))
+        point = Point(f, argnums, args, kwargs, has_aux, holomorphic, what, along=what != "jacrev")
+        found = blocks(point) if point.tangents is None else point.column(point.tangents[: point.n_outs])
+        answer = point.assemble(found)
         return (answer, point.aux) if has_aux else answer
 
     jacobian_of.__dict__.pop("explain", None)  # that of f, which functools.wraps copied
