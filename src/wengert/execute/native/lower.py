@@ -19,6 +19,7 @@ from wengert.ir.types import Shape
 from wengert.ops.elementwise import Elementwise
 
 MOST_ROOTS = 12  # of one nest: beyond, registers spill
+MOST_NUMBERS = 40  # the same for single numbers: a loop's body in one piece lets LLVM choose what to spill
 DEEPEST = 40  # an expression this deep is cut by storing it
 
 
@@ -160,7 +161,8 @@ class Lowering:
         earliest = max(leaves, default=0)
         for at in range(earliest, len(self.statements)):
             host = self.statements[at]
-            if isinstance(host, (Nest, Product)) and host.shape == expr.shape and len(host.roots) < MOST_ROOTS:
+            most = MOST_ROOTS if elements(expr.shape) > 1 else MOST_NUMBERS
+            if isinstance(host, (Nest, Product)) and host.shape == expr.shape and len(host.roots) < most:
                 if leaves.get(at, True):
                     return at
         return None
