@@ -241,17 +241,18 @@ class Function:
         count: int,
         body: Callable[[ir.Value, int], None],
         part: tuple[ir.Value, ir.Value] | None = None,
+        first: Any = None,
     ) -> None:
-        """`body(start, lanes)` over an axis, or part of it: whole vectors, then single elements."""
+        """`body(start, lanes)` over an axis, or part of it, from `first`: whole vectors, then single elements."""
         whole = count // self.lanes * self.lanes
         if part is None:
-            self.loop(whole, lambda i: body(i, self.lanes), step=self.lanes)
+            self.loop(whole, lambda i: body(i, self.lanes), step=self.lanes, start=first or 0)
             self.loop(count, lambda i: body(i, 1), start=whole)
             return
         begin, end = part
         b = self.b
         until = b.select(b.icmp_signed("<", end, I64(whole)), end, I64(whole))
-        self.loop(until, lambda i: body(i, self.lanes), step=self.lanes, start=begin)
+        self.loop(until, lambda i: body(i, self.lanes), step=self.lanes, start=begin if first is None else first)
         if count > whole:
             self.loop(end, lambda i: body(i, 1), start=b.select(b.icmp_signed("<", begin, until), until, begin))
 

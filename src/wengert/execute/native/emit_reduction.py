@@ -13,6 +13,7 @@ from wengert.execute.native.emit import I32, I64, LANE, Body, Function, vector_a
 from wengert.execute.native.statements import Reduction
 
 _START = {"sum": 0, "prod": 1}
+CHAINS = 4  # running results of a largest or least: each comparison waits for the last one (LLVM splits sums itself)
 
 
 PARTS = -1  # in place of an axis to split: the parts of a reduction are dealt
@@ -61,16 +62,21 @@ def _reduce(
         one = ir.Constant(scalar, identity())
         return one if lanes == 1 else ir.Constant(ir.VectorType(scalar, lanes), [one] * lanes)
 
+    def splits(extent: int) -> bool:
+        return r.op not in _START and along in r.axes and f.lanes > 1 and extent >= CHAINS * f.lanes
+
     def leaf(outer: Body, index: list[Any]) -> None:
         # cells hold the running results: registers, once LLVM has promoted them
         with b.goto_entry_block():
             wide = b.alloca(start(outer.lanes).type)
-            vectors = b.alloca(start(f.lanes).type)
+            chains = CHAINS if along is not None and splits(shape[along]) else 1
+            vectors = [b.alloca(start(f.lanes).type) for _ in range(chains)]
         b.store(start(outer.lanes), wide)
         inner = [k for k in r.axes if shape[k] != 1 and k != along]
         by_vectors = along in r.axes
         if by_vectors:
-            b.store(start(f.lanes), vectors)
+            for cell in vectors:
+                b.store(start(f.lanes), cell)
         place = list(index)
 
         def go(depth: int) -> None:
@@ -88,17 +94,23 @@ def _reduce(
             else:
                 assert along is not None
 
-                def run(first: ir.Value, lanes: int) -> None:
+                def run(first: ir.Value, lanes: int, chain: int = 0) -> None:
                     place[along] = first if lanes == 1 else LANE
-                    cell = wide if lanes == 1 else vectors
+                    cell = wide if lanes == 1 else vectors[chain]
                     b.store(combine(b.load(cell), f.body(first, lanes).at(r.expr, list(place))), cell)
 
-                f.lanes_of(shape[along], run, part if along == of_parts else None)
+                own = part if along == of_parts else None
+                start_at: Any = own[0] if own else 0
+                if len(vectors) > 1:
+                    start_at = _by_chains(f, shape[along], run, own)
+                f.lanes_of(shape[along], run, own, start_at)
 
         go(0)
         result = b.load(wide)
         if by_vectors and shape[along] >= f.lanes and f.lanes > 1:  # type: ignore[index]
-            v = b.load(vectors)
+            v = b.load(vectors[0])
+            for cell in vectors[1:]:
+                v = combine(v, b.load(cell))
             n = f.lanes
             while n > 1:  # halves against each other
                 n //= 2
@@ -111,3 +123,23 @@ def _reduce(
 
     outer_shape = tuple(d if k in kept else 1 for k, d in enumerate(shape))
     f.nest(outer_shape, along if along in kept else None, leaf)
+
+
+def _by_chains(f: Function, count: int, run: Any, part: tuple[ir.Value, ir.Value] | None) -> Any:
+    """Most of an axis, or of a part of it, by as many vectors at a time as there are chains; returns how far it came."""
+    b, step = f.b, CHAINS * f.lanes
+
+    def several(i: ir.Value) -> None:
+        for k in range(CHAINS):
+            run(b.add(i, I64(k * f.lanes)), f.lanes, k)
+
+    if part is None:
+        f.loop(count // step * step, several, step=step)
+        return count // step * step
+    begin, end = part
+    whole = I64(count // f.lanes * f.lanes)
+    until = b.select(b.icmp_signed("<", end, whole), end, whole)
+    span = b.select(b.icmp_signed("<", begin, until), b.sub(until, begin), I64(0))
+    reached = b.add(begin, b.mul(b.sdiv(span, I64(step)), I64(step)))
+    f.loop(reached, several, step=step, start=begin)
+    return reached
