@@ -17,6 +17,7 @@ from wengert.train.look import Call, Look
 
 SLOPE = 0.05  # a unit is saturated where the derivative is less than this share of its largest
 
+WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.Threshold)  # whose units are dead where they put out nothing but zeros
 
 
@@ -48,7 +49,10 @@ def thorough(look: Look, sample: int) -> Sheet:
             sheet.add((*path, "rank"), of.effective_rank(a))
             sheet.add((*path, "rank_most"), min(a.shape[0] - 1, a.shape[1]))
         if call.cotangent is not None:
-            of.ranges(sheet, (*path, "gradient"), of.some_examples(call.cotangent, sample))
+            some = of.some_examples(call.cotangent, sample)
+            of.ranges(sheet, (*path, "gradient"), some)
+            if isinstance(call.module, WEIGHTED):
+                sheet.add((*path, "dead"), of.never(some))
             g = of.matrix(call.cotangent)
             if g is not None and g.shape[1] > 1:
                 sheet.add((*path, "shattering"), of.shattering(g))
@@ -79,8 +83,6 @@ def activation(sheet: Sheet, call: Call, sample: int) -> None:
     if call.cotangent is not None:
         c = of.some_examples(call.cotangent, sample)
         sheet.add((*path, "gradient", "square"), of.square(c) / max(c.size, 1))
-        if not isinstance(call.module, RECTIFIERS) and isinstance(call.module, (nn.Linear, nn.Conv1d, nn.Conv2d)):
-            sheet.add((*path, "dead"), of.never(c))
 
 
 def saturated(call: Call, y: Array) -> Any:

@@ -27,7 +27,7 @@ from wengert.ops.shape import reshape
 Path = tuple[str, ...]
 
 BINS = 32
-SAMPLE = 1024  # numbers that a histogram is made of
+SAMPLE = 512  # numbers that a histogram is made of
 EXAMPLES = 32  # from which ranks are taken
 FEATURES = 1024  # likewise
 
@@ -117,7 +117,7 @@ def never(x: Array) -> Array:
     """The fraction of units that are 0 for every example."""
     if x.ndim < 2:
         return mean(where(x == 0, 1.0, 0.0))
-    return mean(where(max_(abs(x), axis=units(x)) == 0, 1.0, 0.0))
+    return mean(where(sum_(where(x == 0, 0.0, 1.0), axis=units(x)) == 0, 1.0, 0.0))
 
 
 def matrix(x: Array) -> Array | None:

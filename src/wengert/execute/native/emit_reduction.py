@@ -10,10 +10,11 @@ from llvmlite import ir
 from wengert.execute.native import elementwise
 from wengert.execute.native.elementwise import llvm_type
 from wengert.execute.native.emit import I32, I64, LANE, Body, Function, vector_axis
-from wengert.execute.native.statements import Reduction
+from wengert.execute.native.statements import Expr, Reduction
 
 _START = {"sum": 0, "prod": 1}
-CHAINS = 4  # running results of a largest or least: each comparison waits for the last one (LLVM splits sums itself)
+CHAINS = 4  # running results: each addition or comparison waits for the last one
+SHALLOW = 8  # steps of an expression that is written out that often
 
 
 PARTS = -1  # in place of an axis to split: the parts of a reduction are dealt
@@ -63,7 +64,9 @@ def _reduce(
         return one if lanes == 1 else ir.Constant(ir.VectorType(scalar, lanes), [one] * lanes)
 
     def splits(extent: int) -> bool:
-        return r.op not in _START and along in r.axes and f.lanes > 1 and extent >= CHAINS * f.lanes
+        if r.op == "prod" or along not in r.axes or f.lanes == 1 or extent < CHAINS * f.lanes:
+            return False
+        return r.expr.depth <= SHALLOW and not _dear(r.expr)
 
     def leaf(outer: Body, index: list[Any]) -> None:
         # cells hold the running results: registers, once LLVM has promoted them
@@ -125,8 +128,12 @@ def _reduce(
     f.nest(outer_shape, along if along in kept else None, leaf)
 
 
+def _dear(expr: Expr) -> bool:
+    return elementwise.is_dear(expr.op) or any(_dear(a) for a in expr.args)
+
+
 def _by_chains(f: Function, count: int, run: Any, part: tuple[ir.Value, ir.Value] | None) -> Any:
-    """Most of an axis, or of a part of it, by as many vectors at a time as there are chains; returns how far it came."""
+    """Most of an axis or a part of it, by as many vectors at a time as there are chains; returns how far it came."""
     b, step = f.b, CHAINS * f.lanes
 
     def several(i: ir.Value) -> None:
