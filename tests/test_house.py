@@ -28,6 +28,7 @@ OPTIONAL = {
     "jax": "the oracle of the tests, and one of the executors to come",
     "scipy": "the sparse matrices that sparse Jacobians are returned as, when asked for",
     "sklearn": "ships the digits of wengert.data",
+    "tensorboardX": "writes TensorBoard's event files",
     "torch": "the oracle of the tests, and exchange of models to come",
 }
 

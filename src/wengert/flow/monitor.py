@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,8 +14,11 @@ from wengert.diff.derivatives import value_and_grad
 from wengert.errors import ArgumentError
 from wengert.execute.jit import jit
 from wengert.flow import looking
+from wengert.flow.ranges import ranges_picture
 from wengert.flow.records import Packed, Record, unpacked, value_at
+from wengert.flow.run import RunWriter
 from wengert.flow.statistics import Path
+from wengert.flow.tensorboard import TensorBoard
 from wengert.ir.array import Array
 from wengert.nn.module import Module
 from wengert.nn.naming import entries
@@ -24,7 +28,7 @@ from wengert.train.fit import Run
 from wengert.train.look import Look
 from wengert.train.step import loss_and_metrics
 
-SELDOM = 50  # steps between thorough looks, at least, unless asked for otherwise
+SELDOM = 100  # steps between thorough looks, at least, unless asked for otherwise
 
 
 class Monitor(Callback):
@@ -32,14 +36,17 @@ class Monitor(Callback):
 
     Everything is computed inside the compiled step of those steps at which it looks; the others run as without it. A
     light look (sizes of parameters, gradients, updates and activations) is taken every `every` steps, a thorough one
-    (ranges, histograms, ranks, shattering, noise, curvature) every `thorough`.
+    (ranges, histograms, ranks, shattering, noise, curvature) every `thorough`, by default seldom enough to be cheap.
 
     Args:
         every: steps between looks.
-        thorough: steps between thorough looks, a multiple of `every`; by default the first multiple from 50.
+        thorough: steps between thorough looks, a multiple of `every`; by default the first one from 100.
         sample: how many numbers of one activation are looked at, at most: the first examples of the batch that hold so
             many. None: all of them.
         keep: how many records are kept in memory. When there are more, every other one of the older half goes.
+        folder: a run folder to write (`flow.run`), which `wengert watch` shows and `flow.read_run` reads.
+        tensorboard: a folder for TensorBoard's event files; needs the extra `tensorboard`.
+        pace: seconds between records of a kind that are written there, at least; 0 for all of them.
 
     `monitor.records` is a list of dicts:
 
@@ -73,7 +80,16 @@ class Monitor(Callback):
 
     passive = True
 
-    def __init__(self, every: int = 50, thorough: int | None = None, sample: int | None = 1 << 16, keep: int = 10_000):
+    def __init__(
+        self,
+        every: int = 50,
+        thorough: int | None = None,
+        sample: int | None = 1 << 16,
+        keep: int = 10_000,
+        folder: str | os.PathLike[str] | None = None,
+        tensorboard: str | os.PathLike[str] | None = None,
+        pace: float = 1.0,
+    ):
         if thorough is None:
             thorough = -(-SELDOM // max(every, 1)) * every
         if every < 1 or thorough < 1 or thorough % every or keep < 2 or (sample is not None and sample < 1):
@@ -91,6 +107,11 @@ class Monitor(Callback):
         self._start: float | None = None
         self._earlier = 0.0  # seconds, of a run that is resumed
         self._calls = 0
+        self._last = 0  # number of the last step that was looked at
+        self._folder, self._board_folder, self.pace = folder, tensorboard, pace
+        self._writers: list[Any] = []
+        self._written: dict[bool, float] = {}  # when, by whether the look was thorough
+        self._unwritten: Packed | None = None
         self._look: Look | None = None
         self._looking = False
         self.started: Record | None = None  # what the model is
@@ -115,10 +136,18 @@ class Monitor(Callback):
         return row
 
     def on_start(self, run: Run) -> None:
-        self.begin(run.model)
+        self.begin(run.model, run.step)
 
     def on_step(self, run: Run, seen: Any) -> None:
         self.add(run.step, run.epoch, seen)
+
+    def on_epoch(self, run: Run) -> None:
+        about = {"step": run.step, "epoch": run.epoch, "time": self._seconds()}
+        self._write({"kind": "epoch", **about, "metrics": run.metrics})
+
+    def on_end(self, run: Run) -> None:
+        self._last = run.step
+        self.close(run.stopping or "done")
 
     def state(self) -> Any:
         return {"time": self._seconds()}
@@ -128,11 +157,33 @@ class Monitor(Callback):
 
     # What is recorded.
 
-    def begin(self, model: Any) -> None:
-        """A training of this model starts."""
+    def begin(self, model: Any, step: int = 0) -> None:
+        """A training of this model starts, or goes on from a step."""
         if self._start is None:
             self._start = time.perf_counter()
         self.started = described(model, self.every, self.thorough)
+        if self._folder is not None:
+            self._writers.append(RunWriter(self._folder, self.started, step))
+        if self._board_folder is not None:
+            self._writers.append(TensorBoard(self._board_folder))
+
+    def note(self, text: str) -> None:
+        """Put a remark among what is written."""
+        self._write({"kind": "note", "step": self._last, "time": self._seconds(), "text": text})
+
+    def close(self, reason: str = "done") -> None:
+        """End what is written; `fit` does it by itself."""
+        if self._unwritten is not None:
+            self._write(unpacked(self._unwritten))
+            self._unwritten = None
+        self._write({"kind": "end", "step": self._last, "time": self._seconds(), "reason": reason})
+        for writer in self._writers:
+            writer.close()
+        self._writers = []
+
+    def _write(self, record: Record) -> None:
+        for writer in self._writers:
+            writer.write(record)
 
     def _seconds(self) -> float:
         return self._earlier + (time.perf_counter() - self._start if self._start is not None else 0.0)
@@ -147,6 +198,14 @@ class Monitor(Callback):
             self._packed[:half] = self._packed[1:half:2]
             self._read.clear()
         self._packed.append(packed)
+        self._last = step
+        if self._writers:
+            if packed.time - self._written.get(thorough, -self.pace) >= self.pace:
+                self._written[thorough] = packed.time
+                self._write(unpacked(packed))
+                self._unwritten = None
+            else:
+                self._unwritten = packed
         return packed
 
     @property
@@ -171,6 +230,10 @@ class Monitor(Callback):
             )
         steps, values = zip(*found, strict=True)
         return np.array(steps), np.array(values, float)
+
+    def picture(self, what: str = "parameters") -> str:
+        """Ranges over the training of all "parameters", "activations" or "gradients", as SVG; see `ranges_picture`."""
+        return ranges_picture(self.records, what)
 
     # In a user's own loop.
 
