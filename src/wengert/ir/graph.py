@@ -57,6 +57,7 @@ class Node:
     __slots__ = ("inputs", "outputs", "params", "primitive")
     source: Source | None = None  # the user's line
     differential: Any = None  # what `primitive.linearize` made, if it states that facet
+    scope: Any = None  # the modules, regions and turns that it ran in, if anybody looked on; see `ir.scope`
 
     def __init__(self, primitive: Primitive, inputs: Sequence[Array], params: Params, outputs: Sequence[Var]):
         self.primitive = primitive
@@ -71,7 +72,7 @@ class Node:
 class NotedNode(Node):
     """A node that also knows its user line or its differential; a plain tape does without, for speed."""
 
-    __slots__ = ("differential", "source")
+    __slots__ = ("differential", "scope", "source")
 
     def __init__(
         self,
@@ -81,8 +82,10 @@ class NotedNode(Node):
         outputs: Sequence[Var],
         source: Source | None = None,
         differential: Any = None,
+        scope: Any = None,
     ):
         super().__init__(primitive, inputs, params, outputs)
+        self.scope = scope
         self.source = source
         self.differential = differential
 

@@ -12,6 +12,7 @@ from typing import Any
 from wengert.ir.array import Array, Trace
 from wengert.ir.graph import Graph, Node, NotedNode, Var
 from wengert.ir.primitive import Params, Primitive, escaped, evaluate_now, out_type, watchers
+from wengert.ir.scope import scope
 from wengert.ir.types import ArrayType
 from wengert.ir.watch import step_watchers, watched_linearize
 from wengert.source import user_source
@@ -88,7 +89,7 @@ class Staging(Recorder):
         types = out_type(primitive, args, params)
         outs = tuple([self._var(None, t) for t in (types if primitive.multiple else (types,))])
         inputs = tuple([a if a.trace is self else self.lift(a) for a in args])
-        self.nodes.append(NotedNode(primitive, inputs, params, outs, user_source()))
+        self.nodes.append(NotedNode(primitive, inputs, params, outs, user_source(), None, scope()))
         return outs if primitive.multiple else outs[0]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from wengert.errors import DTypeError, ShapeError
 from wengert.ir.array import Array
+from wengert.ir.scope import region
 from wengert.nn.functional.dropout import dropout
 from wengert.nn.functional.inputs import as_floating, as_input
 from wengert.ops.compare import select
@@ -37,6 +38,7 @@ def masked(scores: Array, mask: Any, what: str) -> Array:
     return scores + as_input(mask, scores, what, "the mask", "the query")
 
 
+@region("attention")
 def attention_weights(query: Array, key: Array, scale: float | None, masks: list[Any], what: str) -> Array:
     """`softmax(scale · Q Kᵀ + masks)`; a row whose every place is masked is 0."""
     n = query.ndim
@@ -48,6 +50,7 @@ def attention_weights(query: Array, key: Array, scale: float | None, masks: list
     return softmax(scores, axis=-1)
 
 
+@region("attention")
 def scaled_dot_product_attention(
     query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False,
     scale: float | None = None, enable_gqa: bool = False, *, dropout_key: Any = None,

@@ -7,6 +7,7 @@ from typing import Any
 from wengert.array.special import xlogy
 from wengert.errors import ArgumentError, DTypeError, ShapeError
 from wengert.ir.array import Array
+from wengert.ir.scope import region
 from wengert.nn.functional.inputs import as_floating, as_input
 from wengert.nn.functional.reducing import check_labels, check_reduction, reduce_terms, same_shape
 from wengert.ops import transcendental as t
@@ -20,6 +21,7 @@ from wengert.ops.shape import reshape
 from wengert.source import at_user_line
 
 
+@region("loss")
 def cross_entropy(
     input: Any,
     target: Any,
@@ -61,6 +63,7 @@ def cross_entropy(
     return _against_labels(shifted, total, target, axis, weight, ignore_index, reduction, label_smoothing, what)
 
 
+@region("loss")
 def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Array:
     """`-w_y · input_y` for log probabilities `input`; arguments as for `cross_entropy`, the target class indices."""
     x, target, axis = _logits(input, target, "nll_loss")
@@ -156,6 +159,7 @@ def _against_probabilities(
     return reduce_terms(terms, reduction, "cross_entropy")
 
 
+@region("loss")
 def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Array:
     """`-w (y log p + (1 - y) log(1 - p))` for probabilities p; each logarithm is held at -100 or above.
 
@@ -172,6 +176,7 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction:
     return reduce_terms(terms if weight is None else terms * weight, reduction, "binary_cross_entropy")
 
 
+@region("loss")
 def binary_cross_entropy_with_logits(
     input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
 ) -> Array:
@@ -193,6 +198,7 @@ def _binary(input: Any, target: Any, what: str) -> tuple[Array, Array]:
     return x, as_input(y, x, what, "the target", "the input")
 
 
+@region("loss")
 def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Array:
     """`q (log q - input)`, the pointwise divergence from log probabilities `input` to the target q.
 

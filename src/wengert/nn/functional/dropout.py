@@ -8,6 +8,7 @@ import numpy as np
 
 from wengert.errors import ArgumentError
 from wengert.ir.array import Array
+from wengert.ir.scope import region
 from wengert.ir.types import Shape
 from wengert.nn.functional.inputs import as_floating
 from wengert.ops.compare import less, select
@@ -30,6 +31,7 @@ def kept(key: Array, p: float, shape: Shape) -> Array:
     return less(bits, number(min(round((1 - p) * 2**32), 2**32 - 1), np.dtype(np.uint32)))
 
 
+@region("dropout")
 def dropout(x: Any, p: float = 0.5, training: bool = True, *, key: Any = None, axes: int | None = None) -> Array:
     """`x / (1 - p)` where a coin of probability 1 - p falls so, else 0.
 
@@ -52,6 +54,7 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, *, key: Any = None, a
     return select(kept(_given(key), p, shape), x * (1 / (1 - p)), 0)
 
 
+@region("dropout")
 def alpha_dropout(x: Any, p: float = 0.5, training: bool = True, *, key: Any = None) -> Array:
     """Dropout that keeps mean 0 and variance 1 behind SELU: dropped elements become its limit, then all are scaled.
 

@@ -9,6 +9,7 @@ import numpy as np
 from wengert.diff.stop_gradient import stop_gradient_p
 from wengert.errors import ArgumentError, OutOfRangeError, ShapeError
 from wengert.ir.array import Array
+from wengert.ir.scope import region
 from wengert.nn.functional.inputs import as_integers
 from wengert.ops.compare import select
 from wengert.ops.index import gather
@@ -17,6 +18,7 @@ from wengert.ops.shape import reshape
 from wengert.source import at_user_line
 
 
+@region("embedding")
 def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Array:
     """`weight[input]`: for each position its row.
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from wengert.errors import ArgumentError, ShapeError
 from wengert.ir.array import Array
+from wengert.ir.scope import region
 from wengert.nn.functional.inputs import as_floating, as_input
 from wengert.ops.promote import as_array
 from wengert.ops.shape import reshape
@@ -35,6 +36,7 @@ def per_channel(p: Any, ndim: int) -> Array | None:
     return None if p is None else reshape(as_array(p), (1, p.shape[0], *(1,) * (ndim - 2)))
 
 
+@region("normalisation")
 def batch_norm(
     x: Any, running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None, training: bool = False,
     momentum: float = 0.1, eps: float = 1e-5,
@@ -60,6 +62,7 @@ def batch_norm(
     return scaled(centred, var, weight, bias, eps)
 
 
+@region("normalisation")
 def instance_norm(
     x: Any, running_mean: Any = None, running_var: Any = None, weight: Any = None, bias: Any = None,
     use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-5,
@@ -87,6 +90,7 @@ def _last_axes(x: Any, normalized_shape: Any, weight: Any, what: str) -> tuple[A
     return x, tuple(range(x.ndim - len(shape), x.ndim))
 
 
+@region("normalisation")
 def layer_norm(
     x: Any, normalized_shape: int | Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> Array:
@@ -99,6 +103,7 @@ def layer_norm(
     return scaled(centred, var, weight, bias, eps)
 
 
+@region("normalisation")
 def rms_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None, eps: float | None = None) -> Array:
     """`x / √(mean(x²) + eps) · weight` over the last axes; eps is the type's rounding unit by default.
 
@@ -109,6 +114,7 @@ def rms_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None, 
     return scaled(x, (x * x).mean(axis=axes, keepdims=True), weight, None, eps)
 
 
+@region("normalisation")
 def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Array:
     """Channels in groups, each normalised by its own statistics: x is (N, C, …), weight and bias (C,).
 

@@ -12,6 +12,7 @@ from wengert.array.conv import Setting
 from wengert.array.conv import max_pool as max_pool_
 from wengert.errors import ArgumentError, ShapeError
 from wengert.ir.array import Array
+from wengert.ir.scope import region
 from wengert.nn.functional.inputs import as_floating
 from wengert.ops.contract import dot_general
 from wengert.ops.index import gather, iota
@@ -67,6 +68,7 @@ def _numbers(what: str, name: str, value: Any, n: int, least: int = 1) -> tuple[
     return tuple(int(v) for v in values)
 
 
+@region("pooling")
 def max_pool_n(
     n: int, x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, return_indices: bool
 ) -> Any:
@@ -92,6 +94,7 @@ def _flat_positions(x: Array, w: Windows) -> Array:
     return flat
 
 
+@region("pooling")
 def avg_pool_n(
     n: int, x: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool, count_include_pad: bool,
     divisor_override: int | None,
@@ -130,6 +133,7 @@ def _borders(length: int, count: int) -> list[tuple[int, int]]:
     return [(i * length // count, -(-(i + 1) * length // count)) for i in range(count)]
 
 
+@region("pooling")
 def adaptive_avg_pool_n(n: int, x: Any, output_size: Any) -> Array:
     """The mean over `output_size` windows along each of the last n axes, whose borders are spread evenly."""
     what = f"adaptive_avg_pool{n}d"
@@ -150,6 +154,7 @@ def adaptive_avg_pool_n(n: int, x: Any, output_size: Any) -> Array:
     return x
 
 
+@region("pooling")
 def adaptive_max_pool_n(n: int, x: Any, output_size: Any) -> Array:
     """The largest element in each of `output_size` windows along each of the last n axes."""
     what = f"adaptive_max_pool{n}d"

@@ -10,6 +10,7 @@ import numpy as np
 from wengert.diff.stop_gradient import stop_gradient_p
 from wengert.errors import ArgumentError, ShapeError
 from wengert.ir.array import Array
+from wengert.ir.scope import region
 from wengert.nn.functional.inputs import as_floating, as_input, as_integers
 from wengert.nn.functional.reducing import check_labels, reduce_terms, same_shape
 from wengert.ops.arithmetic import abs_, maximum
@@ -26,6 +27,7 @@ def _pair(input: Any, target: Any, what: str) -> tuple[Array, Array]:
     return x, as_input(y, x, what, "the target", "the input")
 
 
+@region("loss")
 def mse_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = None) -> Array:
     """`(x - y)²`, the mean by a weight for each element if one is given."""
     x, y = _pair(input, target, "mse_loss")
@@ -33,12 +35,14 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = Non
     return reduce_terms(d * d, reduction, "mse_loss", weight)
 
 
+@region("loss")
 def l1_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = None) -> Array:
     """`|x - y|`, weighted as `mse_loss`; the derivative at 0 is 0."""
     x, y = _pair(input, target, "l1_loss")
     return reduce_terms(abs_(x - y), reduction, "l1_loss", weight)
 
 
+@region("loss")
 def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Array:
     """`d²/2β` where `|d| < β`, else `|d| - β/2`, for `d = x - y`."""
     if beta < 0:
@@ -50,6 +54,7 @@ def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float
     return reduce_terms(select(d < beta, d * d * (0.5 / beta), d - 0.5 * beta), reduction, "smooth_l1_loss")
 
 
+@region("loss")
 def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0, weight: Any = None) -> Array:
     """`d²/2` where `|d| ≤ δ`, else `δ (|d| - δ/2)`, for `d = x - y`; times a weight for each element, if given.
 
@@ -63,6 +68,7 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
     return reduce_terms(terms if weight is None else terms * weight, reduction, "huber_loss")
 
 
+@region("loss")
 def gaussian_nll_loss(
     input: Any, target: Any, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
 ) -> Array:
@@ -90,6 +96,7 @@ def gaussian_nll_loss(
     return reduce_terms(terms + 0.5 * math.log(2 * math.pi) if full else terms, reduction, what)
 
 
+@region("loss")
 def poisson_nll_loss(
     input: Any, target: Any, log_input: bool = True, full: bool = False, eps: float = 1e-8, reduction: str = "mean"
 ) -> Array:
@@ -102,12 +109,14 @@ def poisson_nll_loss(
     return reduce_terms(terms, reduction, "poisson_nll_loss")
 
 
+@region("loss")
 def hinge_embedding_loss(input: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Array:
     """`x` where the target is 1, `max(0, margin - x)` where it is -1."""
     x, y = same_shape(as_floating(input, "hinge_embedding_loss"), target, "hinge_embedding_loss")
     return reduce_terms(select(y == 1, x, _positive_part(margin - x)), reduction, "hinge_embedding_loss")
 
 
+@region("loss")
 def margin_ranking_loss(input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Array:
     """`max(0, -y (x₁ - x₂) + margin)`: 1 says that the first should be larger, -1 the second."""
     what = "margin_ranking_loss"
@@ -116,6 +125,7 @@ def margin_ranking_loss(input1: Any, input2: Any, target: Any, margin: float = 0
     return reduce_terms(_positive_part(margin - y * (x1 - x2)), reduction, what)
 
 
+@region("loss")
 def multi_margin_loss(
     input: Any, target: Any, p: int = 1, margin: float = 1.0, weight: Any = None, reduction: str = "mean"
 ) -> Array:
@@ -145,6 +155,7 @@ def multi_margin_loss(
     return reduce_terms(over.sum(axis=-1) / n, reduction, what)
 
 
+@region("loss")
 def soft_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Array:
     """`log(1 + e^(-y x))`, for targets 1 and -1."""
     x, y = same_shape(as_floating(input, "soft_margin_loss"), target, "soft_margin_loss")
@@ -159,6 +170,7 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Arra
     return (x1 * x2).sum(axis=dim) / (norms[0] * norms[1])
 
 
+@region("loss")
 def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Array:
     """`1 - cos(x₁, x₂)` where the target is 1, `max(0, cos(x₁, x₂) - margin)` where it is -1.
 
@@ -189,6 +201,7 @@ def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepd
     return (d**p).sum(axis=-1, keepdims=keepdim) ** (1 / p)
 
 
+@region("loss")
 def triplet_margin_loss(
     anchor: Any, positive: Any, negative: Any, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6,
     swap: bool = False, reduction: str = "mean",
