@@ -41,7 +41,7 @@ def with_activation(model: Module, activation: str, keep: frozenset[str] = froze
         if is_activation(m) and name not in keep and not isinstance(m, new):
             return new()
         if isinstance(m, nn.RNN) and m.nonlinearity != activation and activation in ("tanh", "relu"):
-            other = m.copy()
+            other: Module = m.copy()
             other.nonlinearity = activation
             return other
         held = vars(m).get("activation")  # transformer layers and residual blocks hold a function

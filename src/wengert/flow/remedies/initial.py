@@ -148,3 +148,15 @@ def scaled(model: Any, factors: dict[str, float]) -> Any:
         return None
 
     return exchange(model, change)[0]
+
+
+def redrawn(model: Module, names: set[str], gain: float) -> Module:
+    """The model with the weights of some layers drawn anew, their biases 0; all others are kept."""
+    model = copied(model)
+    for number, (name, m) in enumerate(model.named_modules()):
+        if name in names and is_weighted(m):
+            fan_in = math.prod(m.weight.shape[1:])
+            m.weight = nn.init.normal(m.weight, 0.0, gain / math.sqrt(max(fan_in, 1)), key=SEED + number)
+            if getattr(m, "bias", None) is not None:
+                m.bias = nn.init.zeros(m.bias)
+    return model

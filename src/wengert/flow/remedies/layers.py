@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -65,7 +66,7 @@ def with_normalisation(model: Module, found: list[Call], last: str | None, batch
 
 def _followed_by_norm(found: list[Call]) -> set[str]:
     leaves = [c for c in found if not list(c.module.named_children())]
-    pairs = zip(leaves, leaves[1:], strict=False)
+    pairs = itertools.pairwise(leaves)
     return {a.name for a, b in pairs if is_weighted(a.module) and isinstance(b.module, NORMS)}
 
 
@@ -88,7 +89,9 @@ def with_shortcuts(model: Module, found: list[Call], per: int = 1) -> Module:
     dropout behind it; elsewhere it is the layer alone. Each branch's weights are divided by √(number of blocks), so
     that the sum of all of them keeps its scale (as in Fixup; Zhang, Dauphin and Ma 2019, arXiv 1901.09321).
     """
-    fits = {c.name for c in found if is_weighted(c.module) and c.given == c.made and not isinstance(c.module, nn.Embedding)}
+    fits = {
+        c.name for c in found if is_weighted(c.module) and c.given == c.made and not isinstance(c.module, nn.Embedding)
+    }
     inside = tuple(c.name + "." for c in found if isinstance(c.module, (nn.Residual, nn.TransformerEncoderLayer)))
     fits = {n for n in fits if not n.startswith(inside)} if inside else fits
     shapes = {c.name: (c.given, c.made) for c in found}
@@ -141,4 +144,3 @@ def _row(name: str, row: Module, fits: set[str], shapes: dict[str, Any], scale: 
 def shortcut_remedy(found: list[Call], why: str) -> Remedy:
     """Shortcuts around blocks of equal width."""
     return on_model("residual shortcuts", why, lambda model: with_shortcuts(model, found))
-

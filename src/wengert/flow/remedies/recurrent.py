@@ -35,7 +35,9 @@ def gated(model: Module, kind: str = "gru", memory: int = 0) -> Module:
 
     def change(name: str, m: Module) -> Module | None:
         if isinstance(m, nn.RNNCell):
-            return opened(_filled(nn.GRUCell(m.input_size, m.hidden_size, m.bias, dtype=m.weight_hh.dtype), m, 2), memory)
+            return opened(
+                _filled(nn.GRUCell(m.input_size, m.hidden_size, m.bias, dtype=m.weight_hh.dtype), m, 2), memory
+            )
         if not isinstance(m, nn.RNN):
             return None
         made = HiddenLSTM if kind == "lstm" else nn.GRU
@@ -107,13 +109,15 @@ def orthogonal_recurrence(model: Module, gain: float = 1.0) -> Module:
     def change(name: str, m: Module) -> Module | None:
         if not isinstance(m, (nn.RNN, nn.LSTM, nn.GRU, nn.RNNCell, nn.LSTMCell, nn.GRUCell)):
             return None
-        for name, value in list(vars(m).items()):
-            if name.startswith("weight_hh"):
+        for what, value in list(vars(m).items()):
+            if what.startswith("weight_hh"):
                 h = value.shape[1]
                 blocks = [nn.init.orthogonal((h, h), gain, key=k) for k in range(value.shape[0] // h)]
-                setattr(m, name, Array(np.concatenate([np.asarray(b) for b in blocks]).astype(value.dtype)))
-            elif name.startswith("weight_ih") and float(np.abs(np.asarray(value)).std()) > 10 / math.sqrt(value.shape[1]):
-                setattr(m, name, nn.init.xavier_uniform(value, key=7))
+                setattr(m, what, Array(np.concatenate([np.asarray(b) for b in blocks]).astype(value.dtype)))
+            elif what.startswith("weight_ih") and float(np.abs(np.asarray(value)).std()) > 10 / math.sqrt(
+                value.shape[1]
+            ):
+                setattr(m, what, nn.init.xavier_uniform(value, key=7))
         return m
 
     changed, count = exchange(model, change)

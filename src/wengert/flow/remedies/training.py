@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wengert import optim
-from wengert.flow.recipe import Recipe, copied
+from wengert.flow.recipe import copied
 from wengert.flow.remedies.remedy import Remedy, on_model, on_settings
 from wengert.nn.module import Module
 
@@ -16,7 +16,9 @@ def learning_rate(rate: float, why: str) -> Remedy:
 def adaptive(rate: float, why: str) -> Remedy:
     """Adam, whose steps have the size of the learning rate whatever the size of the gradient."""
     return on_settings(
-        f"Adam with learning rate {rate:.2g}", why, lambda r: r.but(optimizer=optim.Adam, learning_rate=rate, settings={})
+        f"Adam with learning rate {rate:.2g}",
+        why,
+        lambda r: r.but(optimizer=optim.Adam, learning_rate=rate, settings={}),
     )
 
 

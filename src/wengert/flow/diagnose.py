@@ -1,0 +1,98 @@
+"""diagnose: what keeps a model from learning, where, why, and what may help."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from wengert.errors import ArgumentError
+from wengert.flow.finding import Case, Finding
+from wengert.flow.findings_depth import depth_findings
+from wengert.flow.findings_time import time_findings
+from wengert.flow.findings_training import noise_findings, rate_findings
+from wengert.flow.findings_units import alike_findings, dead_findings, saturation_findings
+from wengert.flow.findings_wiring import nonfinite_findings, pairing_findings, wiring_findings
+from wengert.flow.recipe import Recipe
+from wengert.flow.report import Report
+from wengert.source import at_user_line
+
+VERDICT = 0.5  # severity from which on a finding is a fault
+CAUSES = {"dead units": ("vanishing", "missing shortcut", "small initialisation"),
+          "saturation": ("vanishing", "large initialisation", "missing shortcut", "exploding"),
+          "disconnected": ("vanishing", "dead units"),
+          "loss pairing": ("learning rate too low", "saturation"),
+          "vanishing": ("missing shortcut", "small initialisation", "learning rate too low"),
+          "exploding": ("large initialisation", "missing shortcut", "learning rate too high"),
+          "large initialisation": ("learning rate too high",),
+          "small initialisation": ("vanishing", "learning rate too low"),
+          "short memory": ("vanishing", "learning rate too low")}  # fmt: skip
+
+
+def diagnose(model: Any, loss_fn: Callable[..., Any] | None = None, *batch: Any, optimizer: Any = None) -> Report:
+    """Look at one batch, forward and backward, and say what keeps the model from learning.
+
+    Args:
+        model: a module, any tree of arrays, or a `flow.Recipe` with training settings.
+        loss_fn: `loss_fn(model, *batch)` returns one number.
+        batch: what the loss function takes beside the model: `x, y`.
+        optimizer: the optimizer that trains the model, or its class; with it the learning rate is judged, by a few
+            steps on this batch.
+
+    The model stays as it is, also its running statistics and random keys. Criteria are ratios: between layers, units,
+    time steps, or losses; so that the loss's scale, small gradients near a minimum, frozen parts and small
+    batches are no faults.
+
+    Returns:
+        A `Report`: `verdict`, the kind of the first finding or "healthy"; `findings`, the most important first, each
+        with place, cause, evidence and remedies; `ledger`. It can be printed, saved and shown in a notebook.
+
+    Raises:
+        ArgumentError: a loss that isn't one number, a model without parameters, a batch that holds NaN or nothing.
+
+    Example:
+        >>> report = flow.diagnose(model, loss_fn, x, y)
+        >>> print(report)
+        >>> better = report.findings[0].remedies[0].apply(model)
+    """
+    known = isinstance(model, Recipe) or optimizer is not None
+    recipe = Recipe.of(model, loss_fn, None if isinstance(model, Recipe) else optimizer)
+    if recipe.loss_fn is None:
+        raise ArgumentError(f"flow.diagnose needs a loss function: flow.diagnose(model, loss_fn, x, y){at_user_line()}")
+    case = Case(recipe, tuple(batch), known)
+    return Report(case, findings_of(case))
+
+
+def findings_of(case: Case) -> list[Finding]:
+    """All findings, the most important first."""
+    broken = nonfinite_findings(case)
+    if broken:
+        return broken
+    found = [
+        *wiring_findings(case),
+        *pairing_findings(case),
+        *alike_findings(case),
+        *dead_findings(case),
+        *saturation_findings(case),
+        *depth_findings(case),
+        *time_findings(case),
+    ]
+    known = {f.kind for f in found if f.severity >= VERDICT}
+    if not known & {"disconnected", "frozen"}:
+        found += rate_findings(case)
+    if not any(f.severity >= VERDICT for f in found):
+        found += noise_findings(case)
+    return ranked(found)
+
+
+def ranked(found: list[Finding]) -> list[Finding]:
+    """By severity, but a cause stands before what follows from it."""
+    order = sorted(found, key=lambda f: -f.severity if not math.isnan(f.severity) else 0.0)
+    for cause, effects in CAUSES.items():
+        first = next((i for i, f in enumerate(order) if f.kind == cause and f.severity >= VERDICT), None)
+        if first is None:
+            continue
+        before = next((i for i, f in enumerate(order[:first]) if f.kind in effects), None)
+        if before is not None:
+            order.insert(before, order.pop(first))
+    return order
