@@ -1,0 +1,116 @@
+// The run over time: curves, ranges of every layer as a picture, and a slider that moves all of it.
+const MEASURES = {
+  gradient: ["gradients of activations", r => r.activations, a => (a.gradient || {}).norm ?? (a.gradient || {}).std],
+  signal: ["spread of activations", r => r.activations, a => a.std ?? a.norm],
+  weights: ["spread of parameters", r => r.parameters, p => p.std ?? p.norm],
+  slope: ["gradients of parameters", r => r.parameters, p => (p.gradient || {}).norm],
+  update: ["update ratio", r => r.parameters, p => p.update_ratio],
+};
+
+const steps = training => ((training || {}).records || []).filter(r => r.kind === "step");
+const thin = (list, most) => list.length <= most ? list : Array.from({length: most}, (_, k) => list[Math.round(k * (list.length - 1) / (most - 1))]);
+
+function trainingCharts(training) {
+  const records = thin(steps(training), 600);
+  if (!records.length) return [word("p", "waiting for the first record", {class: "soft"})];
+  const xs = records.map(r => r.step), mark = state.step === null ? null : state.step;
+  const whole = key => records.map(r => (r.whole || {})[key]);
+  const parts = [];
+  const figure = (title, node) => el("figure", {class: "card"}, el("figcaption", {}, title), node);
+  parts.push(figure(t("loss over training"), curves(t("loss over training"), [{name: t("Loss"), colour: "var(--mark)", xs, ys: records.map(r => r.loss)}], {mark})));
+  if (whole("grad_norm").some(x => x !== undefined))
+    parts.push(figure(t("gradient norm"), curves(t("gradient norm"), [{name: t("norm"), colour: "var(--adjoint)", xs, ys: whole("grad_norm")}], {log: true, mark})));
+  const available = Object.keys(MEASURES).filter(m => records.some(r => Object.values(MEASURES[m][1](r) || {}).some(p => MEASURES[m][2](p) !== undefined)));
+  if (!available.length) return [el("div", {class: "pair"}, parts)];
+  const measure = available.includes(state.measure) ? state.measure : available[0];
+  const pick = choice(t("Measure"), available.map(m => [m, t(MEASURES[m][0])]), measure, m => set({measure: m}));
+  return [el("div", {class: "pair"}, parts), el("figure", {class: "card wide"}, el("figcaption", {}, t("parameter range")), pick, el("p", {class: "soft"}, long("ranges")), heat(records, measure, mark))];
+}
+
+// rows are layers, columns are steps, colours are decades against the whole picture's median
+function heat(records, measure, mark) {
+  const [, table, read] = MEASURES[measure], names = [], seen = new Set();
+  for (const r of records) for (const name of Object.keys(table(r) || {})) if (!seen.has(name)) {
+    seen.add(name);
+    names.push(name);
+  }
+  const shown = thin(records, 160), values = names.map(name => shown.map(r => read((table(r) || {})[name] || {})));
+  const logs = values.flat().map(v => v === null || v === undefined ? null : log10(v)).filter(v => v !== null).sort((a, b) => a - b);
+  const middle = logs[Math.floor(logs.length / 2)] ?? 0;
+  const limit = Math.max(0.5, Math.abs((logs[Math.floor(logs.length * 0.02)] ?? 0) - middle), Math.abs((logs[Math.floor(logs.length * 0.98)] ?? 0) - middle));
+  const row = Math.max(9, Math.min(20, 360 / names.length)), L = 150, W = roomy(1), R = 76, H = names.length * row + 26, wide = (W - L - R) / shown.length;
+  const picture = svg("svg", {viewBox: `0 0 ${W} ${H}`, class: "curves", role: "img",
+    "aria-label": `${t(MEASURES[measure][0])}: ` + names.map((n, k) => `${n} ${number(values[k][values[k].length - 1])}`).join(", ")});
+  const every = Math.ceil(11 / row);
+  names.forEach((name, i) => {
+    if (i % every === 0) picture.append(svg("text", {x: L - 8, y: i * row + row / 2 + 4, "text-anchor": "end"}, cut(name, 22)));
+    values[i].forEach((v, k) => {
+      if (v === undefined) return;
+      const d = v === null ? undefined : log10(v), shade = v === null ? "var(--ink)" : palette.levels[level(d === null ? null : d - middle, limit)];
+      picture.append(svg("rect", {x: L + k * wide, y: i * row, width: wide + 0.4, height: row - (row > 12 ? 1 : 0), fill: shade},
+        svg("title", {}, `${name}, ${t("step")} ${shown[k].step}: ${number(v)}`)));
+    });
+    const end = values[i][values[i].length - 1];
+    if (i % every === 0) picture.append(svg("text", {x: W - R + 8, y: i * row + row / 2 + 4}, end === undefined ? "" : number(end)));
+  });
+  for (const k of [...new Set(ticks(0, shown.length - 1, 6).map(Math.round))].filter(k => shown[k]))
+    picture.append(svg("text", {x: L + (k + 0.5) * wide, y: H - 6, "text-anchor": "middle"}, number(shown[k].step)));
+  if (mark !== null) {
+    const k = shown.reduce((best, r, i) => Math.abs(r.step - mark) < Math.abs(shown[best].step - mark) ? i : best, 0);
+    picture.append(svg("rect", {x: L + k * wide, y: 0, width: Math.max(wide, 2), height: names.length * row, class: "column"}));
+  }
+  return picture;
+}
+
+// the slider; at its right end the page shows the diagnosis (or the newest record of a live run)
+function scrubber(training) {
+  const records = steps(training);
+  if (records.length < 2) return null;
+  const now = state.step === null ? records.length : records.findIndex(r => r.step === state.step);
+  const said = el("output", {}, state.step === null ? t("latest") : `${t("step")} ${state.step}`);
+  const slider = el("input", {type: "range", min: 0, max: records.length, value: now, step: 1, "aria-label": t("Training step"),
+    "aria-valuetext": said.textContent, oninput: () => {
+      const r = records[+slider.value];
+      set({step: r ? r.step : null});
+      said.textContent = r ? `${t("step")} ${r.step}` : t("latest");
+      slider.setAttribute("aria-valuetext", said.textContent);
+    }});
+  let timer = null;
+  const play = button(t("Play"), {class: "small", onclick: () => {
+    if (timer) return halt();
+    if (+slider.value >= records.length) slider.value = 0;
+    play.textContent = t("Pause");
+    timer = setInterval(() => {
+      if (!slider.isConnected || +slider.value >= records.length) return halt();
+      slider.value = +slider.value + Math.max(1, Math.round(records.length / 120));
+      slider.dispatchEvent(new Event("input"));
+    }, 120);
+  }});
+  const halt = () => {
+    clearInterval(timer);
+    timer = null;
+    play.textContent = t("Play");
+  };
+  return el("div", {class: "scrubber"}, play, el("label", {}, t("Training step"), slider), said);
+}
+
+// the colours of the network at one training step, from what was recorded for each module
+function coloursAt(training) {
+  if (state.step === null) return null;
+  const record = steps(training).find(r => r.step === state.step);
+  if (!record) return null;
+  const sizes = new Map(), pick = a => state.direction === "backward" ? (a.gradient || {}).norm ?? (a.gradient || {}).std : a.norm ?? a.std;
+  for (const [call, a] of Object.entries(record.activations || {})) {
+    const v = pick(a);
+    if (v !== undefined) sizes.set(call, v === null ? undefined : log10(v));
+  }
+  const largest = Math.max(...[...sizes.values()].filter(v => v !== null && v !== undefined));
+  const at = box => {
+    for (let b = box; b; b = b.parent) if (b.path && sizes.has(b.path)) {
+      const v = sizes.get(b.path);
+      return v === null ? null : v === undefined ? undefined : v - largest;
+    }
+    return undefined;
+  };
+  return {record, at};
+}
