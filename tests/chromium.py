@@ -1,4 +1,4 @@
-"""Headless Chromium over its DevTools pipe: open a page, run script in it, press keys, take its picture. No library needed."""
+"""Headless Chromium over its DevTools pipe: open a page, run script, press keys, take its picture."""
 
 from __future__ import annotations
 

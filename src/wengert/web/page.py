@@ -1,7 +1,7 @@
-"""A diagnosis as one HTML file: style, script and data inside, nothing fetched, nothing of the user's taken for markup.
+"""A diagnosis as one HTML file: style, script and data inside, nothing fetched, no name taken for markup.
 
-The page is put together from short files beside this one. What it may do is said by a content security policy: run this one
-script and this one style sheet, known by their hashes, and nothing else.
+The page is put together from short files beside this one. What it may do is said by a content security policy: run this
+one script and use this one style sheet, known by their hashes, and nothing else.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _SCRIPTS = (
 def page(data: dict[str, Any], live: bool = False) -> str:
     """The page of a diagnosis, as text.
 
-    `data` is what `Report.to_json` writes (format "wengert-flow"); every part may be missing, and the page leaves out what is
-    not there. With `live` the page asks the server that it came from for what is new.
+    `data` is what `Report.to_json` writes (format "wengert-flow"); every part may be missing, and the page leaves out
+    what is not there. With `live` the page asks the server that it came from for what is new.
 
     >>> "<!doctype html>" in page({"format": "wengert-flow", "title": "a net"})
     True

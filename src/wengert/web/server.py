@@ -1,7 +1,8 @@
 """A run while it goes on: a page on this machine alone, that asks for what is new.
 
-The server listens on the loopback address only, answers only requests whose Host header names it (so that no web site can reach
-it under a name of its own), and knows four paths: the page, and three files of its run, opened without following links.
+The server listens on the loopback address only, answers only requests whose Host header names it (so that no web site
+can reach it under a name of its own), and knows four paths: the page, and three files of its run, opened without
+following links.
 """
 
 from __future__ import annotations

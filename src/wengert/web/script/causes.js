@@ -51,7 +51,7 @@ function shareStrip(shares) {
 function evidence(facts) {
   const rows = Object.entries(facts || {}).filter(([, v]) => v === null || ["number", "string", "boolean"].includes(typeof v)).slice(0, 8);
   if (!rows.length) return null;
-  return el("details", {}, el("summary", {}, t("Evidence")), facts_(rows.map(([k, v]) => [t(k.replaceAll("_", " ")), typeof v === "number" || v === null ? number(v) : String(v)])));
+  return el("details", {}, el("summary", {}, head("Evidence")), facts_(rows.map(([k, v]) => [t(k.replaceAll("_", " ")), typeof v === "number" || v === null ? number(v) : String(v)])));
 }
 
 function causes(data) {
@@ -81,7 +81,7 @@ function along(entries, title) {
     el("tbody", {}, found.map(e => el("tr", {}, el("th", {scope: "row"}, e.name),
       kinds.map(k => el("td", {class: "n"}, e.by_kind[k] === undefined ? "" : decades(e.by_kind[k]))), el("td", {class: "n"}, decades(e.total))))));
   return el("figure", {class: "card wide"}, el("figcaption", {}, `${title} · ${t(state.direction)} (${t("decades")})`), legend,
-    stacked(title, found, kinds), el("details", {}, el("summary", {}, t("numbers as a table")), el("div", {class: "scroll"}, table)));
+    stacked(title, found, kinds), el("details", {}, el("summary", {}, head("numbers as a table")), el("div", {class: "scroll"}, table)));
 }
 
 // the shares that count; what lies between and around them is summed up in a row
@@ -104,7 +104,7 @@ function shareCharts(data) {
   const one = (found, title, axis) => {
     if (!found || !(found.shares || []).length) return null;
     const rows = thinned(found.shares);
-    return el("figure", {class: "card"}, el("figcaption", {}, t(title), found.parameter ? el("code", {}, ` ${found.parameter}`) : null, el("small", {}, t(axis))),
+    return el("figure", {class: "card"}, el("figcaption", {}, head(title), found.parameter ? el("code", {}, ` ${found.parameter}`) : null, el("small", {}, head(axis))),
       barTable(t(title), rows, {text: percent, colour: () => "var(--mark)", head: [t(axis), "", t("share")]}));
   };
   const both = [one(data.path_length, "Gradient by path length", "weighted layers crossed"), one(data.lag, "Gradient by time lag", "steps back in time")].filter(Boolean);

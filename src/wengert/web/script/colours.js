@@ -6,7 +6,7 @@ const RAMPS = {
   dark: ["#62b1ff", "#3673b3", "#485160", "#b8682a", "#ffa557"],
 };
 const KINDS = ["activation", "weight", "normalisation", "shortcut", "attention", "pooling", "loss", "embedding",
-  "recurrence", "dropout", "other"];
+  "gate", "time", "recurrence", "dropout", "other"];
 let palette = null;
 
 const channels = hex => [1, 3, 5].map(k => parseInt(hex.slice(k, k + 2), 16));

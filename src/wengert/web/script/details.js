@@ -45,5 +45,5 @@ function statistics(name, stats, caption, colour) {
   const rows = STATS.filter(k => stats[k] !== undefined).map(k =>
     [t(k), k === "zero" || k === "dead" || k === "saturated" ? percent(stats[k]) : number(stats[k])]);
   if (!rows.length && !stats.histogram) return null;
-  return el("section", {class: "statistics"}, el("h4", {}, t(name)), histogram(stats, t(caption), colour), facts_(rows));
+  return el("section", {class: "statistics"}, el("h4", {}, head(name)), histogram(stats, t(caption), colour), facts_(rows));
 }

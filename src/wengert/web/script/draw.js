@@ -160,7 +160,7 @@ function label(ctx, b, scene, ink, mode) {
   const d = marksAt ? marksAt(b) : scene.tint(b, state.direction, mode);
   ctx.fillStyle = ink;
   ctx.textBaseline = "middle";
-  if (b.leaf) {
+  if (b.node) {
     ctx.font = `${b.kind === "step" ? 500 : 400} 12px ${FONT}`;
     ctx.textAlign = "center";
     ctx.fillText(clip(ctx, b.name, b.w - 14), b.x + b.w / 2, b.y + b.h / 2 + 0.5);
@@ -172,7 +172,7 @@ function label(ctx, b, scene, ink, mode) {
   if (right) ctx.fillText(right, b.x + b.w - 11, b.y + (fold ? 17 : b.h / 2));
   ctx.textAlign = "left";
   const room = b.w - 34 - (right ? 48 : 0);
-  ctx.fillText("+", b.x + 10, b.y + (fold ? 17 : 16));
+  if (!b.leaf) ctx.fillText("+", b.x + 10, b.y + (fold ? 17 : 16));
   ctx.fillText(clip(ctx, b.name, room), b.x + 24, b.y + (fold ? 17 : 16));
   ctx.font = `400 11px ${FONT}`;
   ctx.globalAlpha = 0.85;

@@ -21,7 +21,7 @@ class Scene {
       const next = [];
       for (const box of queue) {
         if (box.leaf || shown + box.children.length - 1 > budget) continue;
-        if (box.kind === "module" && box.children.every(c => c.leaf) && shown > 14) continue;
+        if (box.kind === "module" && box.children.every(c => c.node) && shown > 14) continue;
         box.open = true;
         shown += box.children.length - 1;
         next.push(...box.children);
@@ -86,6 +86,7 @@ class Scene {
       if (!one) joined.set(key, one = {a, b, parts: []});
       one.parts.push(e);
     }
+    if (!this.edges.length) this.chained(this.root, joined);
     this.lines = [...joined.values()];
     for (const line of this.lines) {
       line.backward = meanGain(line.parts, "gain");
@@ -95,12 +96,18 @@ class Scene {
     }
   }
 
+  chained(box, joined) {
+    if (!box.open) return;
+    for (const {a, b} of box.links.values()) joined.set(b.id, {a, b, parts: []});
+    for (const c of box.children) this.chained(c, joined);
+  }
+
   // decades that a box adds, from the ledger of its module or the edges of its step
   gain(box, way) {
-    if (box.leaf) return box.gains ? meanGain(box.gains, way === "backward" ? "gain" : "forward") : undefined;
+    if (box.node) return box.gains ? meanGain(box.gains, way === "backward" ? "gain" : "forward") : undefined;
     const entry = this.ledgers[way].get(box.path);
     if (entry) return entry.total;
-    const parts = box.children.map(c => c.leaf ? undefined : this.gain(c, way)).filter(g => g !== undefined);
+    const parts = box.children.map(c => c.node ? undefined : this.gain(c, way)).filter(g => g !== undefined);
     if (!parts.length) return undefined;
     return parts.includes(null) ? null : parts.reduce((sum, g) => sum + g, 0);
   }
@@ -109,8 +116,8 @@ class Scene {
     const entry = this.ledgers[way].get(box.path);
     if (entry) return entry.by_kind || {};
     const sums = {};
-    if (box.leaf) for (const e of box.gains || []) sums[e.kind] = (sums[e.kind] ?? 0) + (e[way === "backward" ? "gain" : "forward"] ?? 0);
-    else for (const c of box.children) if (!c.leaf)
+    if (box.node) for (const e of box.gains || []) sums[e.kind] = (sums[e.kind] ?? 0) + (e[way === "backward" ? "gain" : "forward"] ?? 0);
+    else for (const c of box.children) if (!c.node)
       for (const [k, d] of Object.entries(this.kinds(c, way))) sums[k] = (sums[k] ?? 0) + d;
     return sums;
   }

@@ -24,11 +24,12 @@ class Stage {
     this.size = {w, h, ratio};
     this.canvas.width = Math.round(w * ratio);
     this.canvas.height = Math.round(h * ratio);
-    if (first) this.fit();
+    if (first || !this.touched) this.fit();
     else this.redraw();
   }
 
   fit() {
+    this.touched = false;
     if (!this.size) return;
     const {w, h} = this.size, root = this.scene.root;
     const scale = Math.min(1.25, (w - 24) / root.w, (h - 12) / root.h);
@@ -104,6 +105,7 @@ class Stage {
   }
 
   before() {
+    this.touched = true;
     if (!this.keptView && !this.moving) this.drawnView = this.view;
   }
 

@@ -7,7 +7,15 @@ const MEASURES = {
   update: ["update ratio", r => r.parameters, p => p.update_ratio],
 };
 
-const steps = training => ((training || {}).records || []).filter(r => r.kind === "step");
+// a run that was taken up again begins with the step that it was taken up at: what came after that was made anew
+function steps(training) {
+  const list = [];
+  for (const r of (training || {}).records || []) {
+    if (r.kind === "start") while (list.length && list[list.length - 1].step >= r.step) list.pop();
+    if (r.kind === "step") list.push(r);
+  }
+  return list;
+}
 const thin = (list, most) => list.length <= most ? list : Array.from({length: most}, (_, k) => list[Math.round(k * (list.length - 1) / (most - 1))]);
 
 function trainingCharts(training) {
@@ -16,7 +24,7 @@ function trainingCharts(training) {
   const xs = records.map(r => r.step), mark = state.step === null ? null : state.step;
   const whole = key => records.map(r => (r.whole || {})[key]);
   const parts = [];
-  const figure = (title, node) => el("figure", {class: "card"}, el("figcaption", {}, title), node);
+  const figure = (title, node) => el("figure", {class: "card"}, el("figcaption", {}, title.charAt(0).toUpperCase() + title.slice(1)), node);
   parts.push(figure(t("loss over training"), curves(t("loss over training"), [{name: t("Loss"), colour: "var(--mark)", xs, ys: records.map(r => r.loss)}], {mark})));
   if (whole("grad_norm").some(x => x !== undefined))
     parts.push(figure(t("gradient norm"), curves(t("gradient norm"), [{name: t("norm"), colour: "var(--adjoint)", xs, ys: whole("grad_norm")}], {log: true, mark})));
@@ -24,7 +32,7 @@ function trainingCharts(training) {
   if (!available.length) return [el("div", {class: "pair"}, parts)];
   const measure = available.includes(state.measure) ? state.measure : available[0];
   const pick = choice(t("Measure"), available.map(m => [m, t(MEASURES[m][0])]), measure, m => set({measure: m}));
-  return [el("div", {class: "pair"}, parts), el("figure", {class: "card wide"}, el("figcaption", {}, t("parameter range")), pick, el("p", {class: "soft"}, long("ranges")), heat(records, measure, mark))];
+  return [el("div", {class: "pair"}, parts), el("figure", {class: "card wide"}, el("figcaption", {}, head("parameter range")), pick, el("p", {class: "soft"}, long("ranges")), heat(records, measure, mark))];
 }
 
 // rows are layers, columns are steps, colours are decades against the whole picture's median

@@ -6,7 +6,7 @@ class Box {
     Object.assign(this, {id, name, parent, children: [], open: false, links: new Map(), x: 0, y: 0, w: 0, h: 0});
     this.depth = parent ? parent.depth + 1 : 0;
   }
-  get leaf() { return !!this.node; }
+  get leaf() { return !this.children.length; }
   get trail() { return this.parent ? [...this.parent.trail, this] : [this]; }
 }
 
@@ -35,13 +35,22 @@ function buildTree(data) {
     leaves.set(node.id, box);
     parent.children.push(box);
   }
-  if (!leaves.size) for (const m of data.modules || []) group(m.path);
+  if (!leaves.size) for (const m of data.modules || []) if (m.path) group(m.path);
   const edges = (data.edges || []).map(e => ({...e, a: leaves.get(e.from), b: leaves.get(e.to)})).filter(e => e.a && e.b);
   for (const e of edges) (e.b.gains ||= []).push(e);
   fold(root);
   count(root);
   for (const e of edges) link(e);
+  if (!leaves.size) chain(root);
   return {root, leaves, groups, edges};
+}
+
+// without recorded steps, modules are taken to follow one another as they were made
+function chain(box) {
+  for (const [k, b] of box.children.entries()) {
+    chain(b);
+    if (k) box.links.set(b.id, {a: box.children[k - 1], b});
+  }
 }
 
 function count(box) {
@@ -63,7 +72,7 @@ function link(e) {
 
 function signature(box) {
   if (box.sign === undefined)
-    box.sign = box.leaf ? box.cls : `${box.cls}(${box.children.map(signature).join()})`;
+    box.sign = box.leaf ? box.cls || box.name : `${box.cls}(${box.children.map(signature).join()})`;
   return box.sign;
 }
 
@@ -103,10 +112,10 @@ function longestRun(boxes, start) {
   for (let period = 1; period <= 4; period++) {
     let times = 1;
     const block = boxes.slice(start, start + period);
-    if (block.length < period || block.some(b => b.leaf)) break;
+    if (block.length < period || block.some(b => b.node)) break;
     while (block.every((b, i) => {
       const other = boxes[start + times * period + i];
-      return other && !other.leaf && signature(other) === signature(b);
+      return other && !other.node && signature(other) === signature(b);
     })) times++;
     if (times >= 4 && (!best || times * period > best.times * best.period)) best = {period, times};
   }

@@ -6,7 +6,7 @@ const WORDS = {zh: {
   "gradient noise": "梯度噪声", "non-finite": "出现非有限值", "disconnected": "未连接的参数", "frozen": "被冻结的参数",
   "shattered": "梯度破碎", "loss pairing": "损失函数搭配错误",
   "activation": "激活函数", "weight": "权重", "weights": "权重", "normalisation": "归一化", "shortcut": "残差连接",
-  "attention": "注意力", "pooling": "池化", "loss": "损失", "embedding": "嵌入", "recurrence": "循环", "dropout": "随机失活",
+  "attention": "注意力", "pooling": "池化", "loss": "损失", "embedding": "嵌入", "recurrence": "循环", "gate": "门控", "time": "时间传递", "dropout": "随机失活",
   "other": "其他", "depth": "深度", "learning rate": "学习率", "data": "数据", "initialisation": "初始化", "scale": "尺度",
   "Findings": "诊断结果", "Network": "网络", "Causes": "原因", "Paths and lags": "路径与时滞", "Training": "训练过程",
   "Repair": "修复", "Details": "详情", "before": "修复前", "after": "修复后", "Version": "版本",
@@ -47,14 +47,14 @@ const LONG = {
       "they add up to the whole, exactly.",
     backward: "The gradient, from the loss back to the input", forward: "The signal, from the input to the loss",
     shares: "Exact shares of the gradient; they add up to 100 %. A negative share works against the rest.",
-    ranges: "Each row is a parameter or layer, each column a recorded step; colour is the size against the row's largest scale.",
+    ranges: "Each row is a parameter or layer, each column a recorded step; colour is the size, in decades against the middle of the picture.",
   },
   zh: {
     keys: "方向键在方框间移动,回车展开或折叠,+ 和 − 缩放,0 适应窗口,Esc 折叠所在模块。",
     causes: "每一类运算使信号大小改变的数量级(10 的幂)。沿任意一条路径相加,精确等于总变化。",
     backward: "梯度:从损失回到输入", forward: "信号:从输入到损失",
     shares: "梯度的精确占比,总和为 100 %。负的占比表示与其余部分方向相反。",
-    ranges: "每行是一个参数或层,每列是一次记录;颜色表示大小。",
+    ranges: "每行是一个参数或层,每列是一次记录;颜色表示大小(相对于全图中位数的数量级)。",
   },
 };
 const t = word => (WORDS[state.language] || {})[word] ?? word;
