@@ -6,7 +6,11 @@ from wengert.flow.depth_model import MeanField as MeanField
 from wengert.flow.depth_model import mean_field as mean_field
 from wengert.flow.diagnose import diagnose as diagnose
 from wengert.flow.finding import Finding as Finding
+from wengert.flow.ledger import Ledger as Ledger
+from wengert.flow.ledger import ledger as ledger
 from wengert.flow.monitor import Monitor as Monitor
+from wengert.flow.probe import Recording as Recording
+from wengert.flow.probe import record as record
 from wengert.flow.ranges import ranges_picture as ranges_picture
 from wengert.flow.recipe import Recipe as Recipe
 from wengert.flow.remedies import Remedy as Remedy
@@ -18,3 +22,5 @@ from wengert.flow.run import read_run as read_run
 from wengert.flow.tensorboard import TensorBoard as TensorBoard
 from wengert.flow.verify import Verification as Verification
 from wengert.flow.verify import verify as verify
+from wengert.flow.walk import Walk as Walk
+from wengert.flow.walk import walk as walk
