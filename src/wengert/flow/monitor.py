@@ -28,7 +28,7 @@ from wengert.train.fit import Run
 from wengert.train.look import Look
 from wengert.train.step import loss_and_metrics
 
-SELDOM = 100  # steps between thorough looks, at least, unless asked for otherwise
+SELDOM = 400  # steps between thorough looks, at least, unless asked for otherwise
 
 
 class Monitor(Callback):
@@ -36,11 +36,11 @@ class Monitor(Callback):
 
     Everything is computed inside the compiled step of those steps at which it looks; the others run as without it. A
     light look (sizes of parameters, gradients, updates and activations) is taken every `every` steps, a thorough one
-    (ranges, histograms, ranks, shattering, noise, curvature) every `thorough`, by default seldom enough to be cheap.
+    (ranges, histograms, ranks, shattering, noise, curvature) every `thorough`, and at the first look.
 
     Args:
         every: steps between looks.
-        thorough: steps between thorough looks, a multiple of `every`; by default the first one from 100.
+        thorough: steps between thorough looks, a multiple of `every`; by default the first one from 400.
         sample: how many numbers of one activation are looked at, at most: the first examples of the batch that hold so
             many. None: all of them.
         keep: how many records are kept in memory. When there are more, every other one of the older half goes.
@@ -119,7 +119,10 @@ class Monitor(Callback):
     # As a callback of `fit`.
 
     def looking_at(self, step: int) -> Callable[[Look], Array]:
-        return self._thorough if step % self.thorough == 0 else self._light
+        return self._thorough if self._is_thorough(step) else self._light
+
+    def _is_thorough(self, step: int) -> bool:
+        return step == self.every or step % self.thorough == 0
 
     def _light(self, look: Look) -> Array:
         return self._packing(looking.light(look, self._most()), False)
@@ -191,7 +194,7 @@ class Monitor(Callback):
     def add(self, step: int, epoch: int, seen: Array) -> Packed:
         """Take in what a look returned."""
         row = np.asarray(seen)
-        thorough = step % self.thorough == 0
+        thorough = self._is_thorough(step)
         packed = Packed(step, epoch, self._seconds(), thorough, self._layouts[thorough, row.size], row)
         if len(self._packed) >= self.keep:
             half = len(self._packed) // 2
