@@ -6,6 +6,7 @@ from wengert.flow.depth_model import MeanField as MeanField
 from wengert.flow.depth_model import mean_field as mean_field
 from wengert.flow.diagnose import diagnose as diagnose
 from wengert.flow.finding import Finding as Finding
+from wengert.flow.findings_running import running_findings as running_findings
 from wengert.flow.ledger import Ledger as Ledger
 from wengert.flow.ledger import ledger as ledger
 from wengert.flow.monitor import Monitor as Monitor
@@ -19,6 +20,9 @@ from wengert.flow.repair import repair as repair
 from wengert.flow.report import Report as Report
 from wengert.flow.run import SavedRun as SavedRun
 from wengert.flow.run import read_run as read_run
+from wengert.flow.shares import Shares as Shares
+from wengert.flow.shares import by_lag as by_lag
+from wengert.flow.shares import by_path_length as by_path_length
 from wengert.flow.tensorboard import TensorBoard as TensorBoard
 from wengert.flow.verify import Verification as Verification
 from wengert.flow.verify import verify as verify

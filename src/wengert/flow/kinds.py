@@ -55,6 +55,11 @@ def kind_of_module(module: Any) -> str | None:
     return next((k for c in type(module).__mro__ if (k := _BY_FILE.get(c.__module__))), None)
 
 
+def is_product(node: Node) -> bool:
+    """Whether a step multiplies matrices, or convolves."""
+    return node.primitive.name in _PRODUCTS
+
+
 def parameters_only(nodes: Sequence[Node], parameters: Sequence[Var], size: int, tape: Any) -> list[bool]:
     """For each value, whether it comes from parameters alone, so that no signal goes through it."""
     alone = [False] * size

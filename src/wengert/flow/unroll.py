@@ -52,13 +52,14 @@ class Unstacked:
 
 
 class Stacked:
-    """The derivative of putting values side by side: each gets its part."""
+    """The derivative of putting values side by side: each gets its part, if that isn't zero."""
 
     def __init__(self, count: int):
         self.count = count
 
     def pull(self, arriving: Values) -> list[Any]:
-        return [Array(np.asarray(arriving[0].data[i])) for i in range(self.count)]
+        whole = arriving[0].data
+        return [Array(np.asarray(whole[i])) if whole[i].any() else None for i in range(self.count)]
 
 
 def mark(probe: Any, x: Any) -> Any:
