@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from wengert.errors import ArgumentError
+from wengert.errors import ArgumentError, WengertError
 from wengert.flow.finding import Case, Finding, finite, place
 from wengert.flow.findings_depth import decades
+from wengert.flow.picture import picture, said_line
 from wengert.flow.profile import norm, rms
 from wengert.source import at_user_line
+from wengert.web import page
 
 VERDICT = 0.5
 WIDTH = 24  # characters of a bar
@@ -127,7 +129,7 @@ class Report:
                     "shares": {k: finite(v) for k, v in f.shares.items()}, "evidence": _plain(f.evidence),
                     "severity": f.severity, "modules": f.where,
                     "remedies": [{"name": r.name, "reason": r.reason} for r in f.remedies],
-                    **({} if f.line is None else {"source line": str(f.line)}),
+                    **said_line(f.line),
                 }
                 for f in self.findings
             ],
@@ -139,8 +141,16 @@ class Report:
                 }
                 for c in calls
             ],
+            **self._network(),
             **({} if self.repair is None else {"repair": self.repair.data()}),
         }  # fmt: skip
+
+    def _network(self) -> dict[str, Any]:
+        """The picture of the network, where the loss can be recorded."""
+        try:
+            return picture(self.case.model, self.case.loss_fn, *self.case.batch)
+        except WengertError:
+            return {}
 
     def to_json(self, indent: int | None = None) -> str:
         """`data()` as JSON; numbers that aren't finite are null."""
@@ -169,7 +179,7 @@ class Report:
             ) from error
 
     def _page(self) -> str:
-        return f"<!doctype html><meta charset=utf-8><title>{html.escape(self.verdict)}</title>{self._repr_html_()}"
+        return page(self.data())
 
 
 def statistics(x: np.ndarray | None) -> dict[str, Any]:

@@ -24,7 +24,6 @@ function inWords(f) {
 
 function findings(data, stage) {
   const list = data.findings || [];
-  if (!list.length) return [word("p", "Nothing is wrong", {class: "soft"})];
   return list.map((f, k) => {
     const shares = Object.entries(f.shares || {}).filter(([, s]) => s > 0.004).sort((a, b) => b[1] - a[1]);
     return el("article", {class: "finding"},

@@ -20,7 +20,7 @@ function details(scene, box, record) {
   if (kinds.length > 1 || (kinds.length && !box.leaf)) parts.push(el("h4", {}, `${t("By kind")} (${t(state.direction)})`),
     barTable(t("By kind"), kinds.map(([k, d]) => ({name: t(k), value: d, mark: kindColour(k), kind: k})),
       {text: decades, colour: r => kindColour(r.kind), head: [t("kind"), "", t("decades")]}));
-  const seen = record && record.activations && record.activations[box.path];
+  const seen = record && record.activations && (record.activations[box.path] || record.activations[module.call]);
   const forward = seen || node.forward || module.forward, gradient = seen ? seen.gradient : node.gradient || module.gradient;
   if (record && seen) parts.push(el("p", {class: "soft"}, `${t("Training step")} ${record.step}`));
   const extra = {...(module.dead !== undefined ? {dead: module.dead} : {}), ...(module.saturated !== undefined ? {saturated: module.saturated} : {})};
@@ -36,7 +36,7 @@ function facts_(rows) {
 }
 
 function source(line) {
-  return el("div", {class: "source"}, el("div", {class: "where"}, `${line.file}:${line.line}${line.function ? ` · ${line.function}` : ""}`),
+  return el("div", {class: "source"}, el("div", {class: "where"}, line.file ? `${line.file}:${line.line}${line.function ? ` · ${line.function}` : ""}` : t("source line")),
     el("pre", {}, el("code", {}, (line.text || "").trim())));
 }
 

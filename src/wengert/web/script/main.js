@@ -44,7 +44,7 @@ function drawDetails() {
 function drawReport() {
   const d = current();
   put("hero", hero(d));
-  put("finding-list", d.verdict || (d.findings || []).length ? findings(d, pointer) : []);
+  put("finding-list", findings(d, pointer));
   $("body").classList.toggle("no-findings", $("finding-list").childElementCount === 0);
   put("cause-list", d.ledger ? causes(d) : []);
   put("share-list", shareCharts(d));
@@ -61,7 +61,7 @@ function drawScrubber() {
 }
 
 const pointer = {point(paths) {
-  const boxes = paths.map(p => scene.groups.get(p)).filter(Boolean);
+  const boxes = paths.map(p => scene.named(p)).filter(Boolean);
   if (!boxes.length) return;
   set({view: "picture"});
   stage.found = boxes;
@@ -86,7 +86,7 @@ function buildNetwork() {
   if (!scene) return;
   if (stage) stage.show(scene);
   else stage = new Stage($("canvas"), scene, select);
-  stage.found = ((d.findings || [])[0]?.modules || []).map(p => scene.groups.get(p)).filter(Boolean).slice(0, 40);
+  stage.found = ((d.findings || [])[0]?.modules || []).map(p => scene.named(p)).filter(Boolean).slice(0, 40);
   state.selected = stage.found[0] || null;
 }
 

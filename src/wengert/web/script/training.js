@@ -114,8 +114,8 @@ function coloursAt(training) {
   }
   const largest = Math.max(...[...sizes.values()].filter(v => v !== null && v !== undefined));
   const at = box => {
-    for (let b = box; b; b = b.parent) if (b.path && sizes.has(b.path)) {
-      const v = sizes.get(b.path);
+    for (let b = box; b; b = b.parent) for (const key of [b.path, (b.module || {}).call]) if (key && sizes.has(key)) {
+      const v = sizes.get(key);
       return v === null ? null : v === undefined ? undefined : v - largest;
     }
     return undefined;

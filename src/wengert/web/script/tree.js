@@ -16,6 +16,7 @@ function buildTree(data) {
   root.path = "";
   root.module = about.get("");
   root.cls = root.module ? root.module.class : "";
+  const calls = new Map((data.modules || []).filter(m => m.call).map(m => [m.call, m.path]));
   const groups = new Map([["", root]]), leaves = new Map();
   const group = path => {
     if (groups.has(path)) return groups.get(path);
@@ -30,7 +31,8 @@ function buildTree(data) {
   for (const node of data.nodes || []) {
     if (node.role === "constant") continue;
     const parent = group(node.module || "");
-    const box = new Box("n:" + node.id, node.name || node.primitive || String(node.id), parent);
+    const name = node.name || node.primitive || String(node.id);
+    const box = new Box("n:" + node.id, node.role === "parameter" ? name.slice(name.lastIndexOf(".") + 1) : name, parent);
     Object.assign(box, {kind: node.role || "step", node, cls: node.primitive || node.role || ""});
     leaves.set(node.id, box);
     parent.children.push(box);
@@ -38,11 +40,27 @@ function buildTree(data) {
   if (!leaves.size) for (const m of data.modules || []) if (m.path) group(m.path);
   const edges = (data.edges || []).map(e => ({...e, a: leaves.get(e.from), b: leaves.get(e.to)})).filter(e => e.a && e.b);
   for (const e of edges) (e.b.gains ||= []).push(e);
+  order(root, leaves, edges);
   fold(root);
   count(root);
   for (const e of edges) link(e);
   if (!leaves.size) chain(root);
-  return {root, leaves, groups, edges};
+  return {root, leaves, groups, edges, named: path => groups.get(path) || groups.get(calls.get(path))};
+}
+
+// in the order of the run; a parameter or input stands before what reads it first
+function order(root, leaves, edges) {
+  let k = 0;
+  for (const box of leaves.values()) box.order = box.kind === "step" ? k++ : Infinity;
+  for (const {a, b} of edges) if (a.kind !== "step") a.order = Math.min(a.order, b.order - 0.5);
+  const visit = box => {
+    if (box.node) return box.order;
+    const at = box.children.map(visit);
+    const sorted = box.children.map((c, i) => [c, at[i], i]).sort((p, q) => (p[1] - q[1]) || p[2] - q[2]);
+    box.children = sorted.map(p => p[0]);
+    return sorted.length ? sorted[0][1] : 0;
+  };
+  if (leaves.size) visit(root);
 }
 
 // without recorded steps, modules are taken to follow one another as they were made
