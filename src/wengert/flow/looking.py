@@ -14,6 +14,7 @@ from wengert.flow.statistics import Path, Sheet
 from wengert.ir.array import Array
 from wengert.ops.arithmetic import abs_
 from wengert.train.look import Call, Look
+from wengert.train.step import examples_in
 
 SLOPE = 0.05  # a unit is saturated where the derivative is less than this share of its largest
 
@@ -64,6 +65,7 @@ def thorough(look: Look, sample: int) -> Sheet:
 def whole(sheet: Sheet, look: Look) -> None:
     """The loss, and for each parameter the squares of its gradient and of its update."""
     sheet.add(("loss",), look.loss)
+    sheet.add(("whole", "batch"), examples_in(look.batch))
     for name, g in look.gradients.items():
         sheet.add(("parameters", name, "gradient", "square"), of.square(g) / max(g.size, 1))
         sheet.add(("parameters", name, "update"), of.square(look.after[name] - look.before[name]))

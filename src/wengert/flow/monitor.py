@@ -51,11 +51,11 @@ class Monitor(Callback):
     `monitor.records` is a list of dicts:
 
     - `kind` "step", `step`, `epoch`, `time` (seconds since the start), `thorough`, `loss`;
-    - `whole`: `param_norm`, `grad_norm`, `update_norm`, `update_ratio`; from a thorough look also `loss_change` (of the
-      same batch, by the step), `loss_promised` (`⟨g, Δ⟩`), `gain_ratio` (their quotient: 1 for a small step; for a
-      quadratic loss 1/2 at the best one, 0 at one twice as long; negative where the loss rose), `curvature`
-      (`2 (change - promised) / ‖Δ‖²`), `noise_trace`, `noise_square` and `noise_scale`, the batch size beyond which
-      larger ones pay less (of linear layers on matrices, for losses that are means);
+    - `whole`: `batch` (examples), `param_norm`, `grad_norm`, `update_norm`, `update_ratio`; from a thorough look also
+      `loss_change` (of the same batch, by the step), `loss_promised` (`⟨g, Δ⟩`), `gain_ratio` (their quotient: 1 for a
+      small step; for a quadratic loss 1/2 at the best one, 0 at one twice as long; negative where the loss rose),
+      `curvature` (`2 (change - promised) / ‖Δ‖²`), `noise_trace`, `noise_square` and `noise_scale`, the batch size
+      beyond which larger ones pay less (of linear layers on matrices, for losses that are means);
     - `parameters[name]`: `mean`, `std`, `rms`, `norm`, `update_norm`, `update_ratio`, and `gradient` with the like;
       thorough also `min`, `max`, `zero` (fraction) and `histogram` (`low`, `high`, `counts`);
     - `activations[call]`: `mean`, `std`, `rms`, `norm`, `saturated` (fraction of numbers, for bounded activations),
