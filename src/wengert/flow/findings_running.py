@@ -82,8 +82,8 @@ def _rate(records: Records) -> list[Finding]:
     if share * 1000 < SLOW and fallen < FALLEN:
         cause = f"a step promises to take away {share:.1e} of the loss, which has fallen by {100 * fallen:.2g} %"
         remedies = [scaled_rate(10.0, "no curvature is met yet"), scaled_rate(100.0, "the same, bolder")]
-        evidence = {"promised share of the loss": share, "fallen": fallen}
-        return [Finding("learning rate too low", [], cause, "learning rate", 0.4, evidence, shares, remedies)]
+        low = {"promised share of the loss": share, "fallen": fallen}
+        return [Finding("learning rate too low", [], cause, "learning rate", 0.4, low, shares, remedies)]
     return []
 
 
