@@ -1,0 +1,1 @@
+"""Networks made by rule, faulty and healthy, whose cause is known; see `diagnosis.py`."""
