@@ -11,7 +11,7 @@ function hero(data) {
   return el("div", {class: "hero"},
     verdict ? el("p", {class: "verdict", "data-healthy": verdict === "healthy"}, el("span", {class: "sign", "aria-hidden": "true"}, verdict === "healthy" ? "✓" : "!"), head(verdict)) : null,
     el("div", {class: "said"}, state.language === "zh" && (data.findings || []).length ? el("p", {lang: "zh"}, inWords(data.findings[0])) : null,
-      el("p", {lang: "en", class: state.language === "zh" ? "soft" : null}, data.summary || "")),
+      el("p", {lang: "en", class: state.language === "zh" ? "soft" : null}, head(data.summary || ""))),
     numbers.length ? el("dl", {class: "numbers"}, numbers.map(([k, v]) => el("div", {}, el("dt", {}, k), el("dd", {}, v)))) : null);
 }
 
@@ -29,7 +29,7 @@ function findings(data, stage) {
     return el("article", {class: "finding"},
       el("h3", {}, el("span", {class: "rank", "aria-hidden": "true"}, String(k + 1)), head(f.kind)),
       f.where ? el("p", {class: "where"}, f.where) : null,
-      el("p", {lang: "en"}, f.cause || ""),
+      el("p", {lang: "en"}, head(f.cause || "")),
       shares.length ? shareStrip(shares) : null,
       f.line ? source(f.line) : null,
       evidence(f.evidence),

@@ -33,7 +33,7 @@ function readPalette() {
     ink: read("--ink"), soft: read("--soft"), line: read("--line"), page: read("--page"), panel: read("--panel"),
     mark: read("--mark"), box: read("--box"), groups: [read("--group-0"), read("--group-1")],
     levels: levels.map(c => `rgb(${c.join(",")})`),
-    text: levels.map(c => luminance(c) > 0.25 ? "#10161f" : "#ffffff"),
+    text: levels.map(c => luminance(c) > 0.179 ? "#000000" : "#ffffff"),
   };
 }
 
@@ -43,4 +43,5 @@ function level(d, limit) {
   if (d === null) return 0;
   return Math.round((Math.max(-1, Math.min(1, d / limit)) + 1) / 2 * (LEVELS - 1));
 }
-const kindColour = kind => `var(--kind-${KINDS.includes(kind) ? kind : "other"})`;
+const ALIASES = {weights: "weight", activations: "activation", normalization: "normalisation"};
+const kindColour = kind => `var(--kind-${KINDS.includes(ALIASES[kind] || kind) ? ALIASES[kind] || kind : "other"})`;

@@ -83,7 +83,7 @@ function lines(ctx, scene, seen, scale, marks) {
     if (!path) buckets.set(key, path = {line: new Path2D(), tip: new Path2D()});
     path.line.moveTo(x1, y1);
     if (!curved) path.line.lineTo(x2, y2);
-    else bend(path.line, x1, y1, x2, y2);
+    else bend(path.line, x1, y1, x2, y2, line.lane);
     if (scale > 0.3) tip(path.tip, x1, y1, x2, y2);
   }
   for (const [key, path] of buckets) {
@@ -96,7 +96,14 @@ function lines(ctx, scene, seen, scale, marks) {
   }
 }
 
-function bend(path, x1, y1, x2, y2) {
+function bend(path, x1, y1, x2, y2, lane) {
+  if (lane !== undefined && y2 - y1 > 70) {
+    const from = y1 + 34, to = y2 - 30;
+    path.bezierCurveTo(x1, y1 + 20, lane, from - 20, lane, from);
+    path.lineTo(lane, Math.max(from, to));
+    path.bezierCurveTo(lane, to + 18, x2, y2 - 22, x2, y2);
+    return;
+  }
   if (y2 > y1 - 4) {
     const reach = Math.max(12, Math.min(60, (y2 - y1) / 2));
     path.bezierCurveTo(x1, y1 + reach, x2, y2 - reach, x2, y2);

@@ -19,8 +19,11 @@ function place(box) {
 
 function layers(boxes, links) {
   const place = new Map(boxes.map((b, k) => [b, k])), n = boxes.length;
-  const before = boxes.map(() => []), after = boxes.map(() => []);
-  for (const {a, b} of links) {
+  const before = boxes.map(() => []), after = boxes.map(() => []), known = new Map();
+  for (const one of links) {
+    const {a, b} = one;
+    delete one.lane;
+    known.set(a.id + " " + b.id, one);
     const i = place.get(a), j = place.get(b);
     if (i < j) {  // a link that points back (a module that is entered again) does not rank
       before[j].push(i);
@@ -34,22 +37,22 @@ function layers(boxes, links) {
   const lowest = rank.reduce((a, b) => Math.min(a, b), 0), rows = [];
   const item = boxes.map((box, k) => ({box, w: box.w, h: box.h, order: k, up: [], down: []}));
   item.forEach((it, k) => (rows[rank[k] - lowest] ||= []).push(it));
-  connect(item, before, rank, rows, lowest, n);
+  connect(item, before, rank, rows, lowest, known);
   const filled = rows.filter(r => r && r.length);
   sort(filled);
   return filled;
 }
 
 // long links get a narrow place in every row that they pass, so that a shortcut runs beside what it skips
-function connect(item, before, rank, rows, lowest, n) {
-  let budget = 6 * n + 200;
-  for (let j = 0; j < n; j++) for (const i of before[j]) {
+function connect(item, before, rank, rows, lowest, known) {
+  let budget = 6 * item.length + 200;
+  for (let j = 0; j < item.length; j++) for (const i of before[j]) {
     let from = item[i];
     const span = rank[j] - rank[i];
     if (span > 1 && span < budget) {
       budget -= span;
       for (let r = rank[i] + 1; r < rank[j]; r++) {
-        const dummy = {box: null, w: 8, h: 0, order: item[j].order, up: [from], down: []};
+        const dummy = {box: null, w: 8, h: 0, order: item[j].order, up: [from], down: [], link: known.get(item[i].box.id + " " + item[j].box.id)};
         (rows[r - lowest] ||= []).push(dummy);
         from.down.push(dummy);
         from = dummy;
@@ -115,7 +118,7 @@ function columns(rows) {
     low = Math.min(low, it.x - it.w / 2);
     high = Math.max(high, it.x + it.w / 2);
   }
-  const wanted = rows.length < 6 ? 1 : Math.max(1, Math.round(Math.sqrt(1.45 * total / (high - low + GAP.column))));
+  const wanted = rows.length < 4 || total < 640 ? 1 : Math.max(1, Math.round(Math.sqrt(1.45 * total / (high - low + GAP.column))));
   const limit = total / wanted;
   let y = 0, x = 0, tallest = 0, start = 0;
   const finish = end => {
@@ -136,9 +139,15 @@ function columns(rows) {
     if (y >= limit - 1 && k + 1 < rows.length && wanted > 1) finish(k + 1);
   });
   finish(rows.length);
-  for (const r of rows) for (const it of r) if (it.box) {
-    it.box.rx = it.x - it.w / 2 + GAP.pad;
-    it.box.ry = it.y - it.h / 2 + GAP.pad + GAP.head;
+  for (const r of rows) for (const it of r) {
+    if (it.box) {
+      it.box.rx = it.x - it.w / 2 + GAP.pad;
+      it.box.ry = it.y - it.h / 2 + GAP.pad + GAP.head;
+    } else if (it.link) {
+      const x = it.x + GAP.pad, l = it.link;
+      l.lane = l.lane === undefined || Math.abs(l.lane - x) < 60 ? Math.max(l.lane ?? x, x) : NaN; // in two columns
+    }
   }
+  for (const r of rows) for (const it of r) if (it.link && Number.isNaN(it.link.lane)) delete it.link.lane;
   return {w: x - GAP.column, h: tallest};
 }

@@ -1,5 +1,5 @@
 // Numbers as people read them: three digits, a true minus sign, decades beside factors.
-const minus = text => text.replace("-", "−");
+const minus = text => text.replaceAll("-", "−");
 
 function number(x) {
   if (x === null || x === undefined) return t("not finite");

@@ -10,23 +10,34 @@ class Scene {
     }
     this.scales = {};
     this.root.open = true;
-    this.openSome(42);
+    this.openSome(64);
     this.arrange();
   }
 
   // open modules from the outside in while the picture stays one that can be read
   openSome(budget) {
-    let shown = this.root.children.length, queue = [...this.root.children];
-    while (queue.length) {
-      const next = [];
-      for (const box of queue) {
-        if (box.leaf || shown + box.children.length - 1 > budget) continue;
-        if (box.kind === "module" && box.children.every(c => c.node) && shown > 14) continue;
-        box.open = true;
-        shown += box.children.length - 1;
-        next.push(...box.children);
+    let shown = this.root.children.length;
+    const innermost = [];
+    for (let queue = [...this.root.children]; queue.length;) {
+      const next = [], alike = new Map(); // what is alike is opened together or not at all
+      for (const box of queue) if (!box.leaf) {
+        if (!box.children.every(c => c.node)) alike.set(signature(box), [...alike.get(signature(box)) || [], box]);
+        else if (box.cls !== "function") innermost.push(box);
+      }
+      for (const boxes of alike.values()) {
+        const more = boxes.reduce((sum, b) => sum + b.children.length - 1, 0);
+        if (shown + more > budget) continue;
+        shown += more;
+        for (const b of boxes) {
+          b.open = true;
+          next.push(...b.children);
+        }
       }
       queue = next;
+    }
+    if (shown < 16) for (const box of innermost) if (shown + box.children.length - 1 <= 30) {
+      box.open = true;
+      shown += box.children.length - 1;
     }
   }
 
@@ -92,6 +103,7 @@ class Scene {
       line.backward = meanGain(line.parts, "gain");
       line.forward = meanGain(line.parts, "forward");
       line.share = line.parts.reduce((sum, e) => Math.max(sum, e.share ?? 1), 0);
+      line.lane = lane(line.a, line.b);
       line.kinds = [...new Set(line.parts.map(e => e.kind).filter(Boolean))];
     }
   }
@@ -156,13 +168,29 @@ class Scene {
   limit(way, mode) {
     const key = mode + way;
     if (this.scales[key] === undefined) {
-      const boxes = [...this.leaves.values(), ...this.groups.values()].filter(b => b !== this.root);
+      const named = [...this.groups.values()].filter(b => b !== this.root && this.tint(b, way, mode) !== undefined);
+      const boxes = named.length > 2 ? named : [...this.leaves.values()];  // steps inside often cancel one another
       const sizes = boxes.map(b => Math.abs(this.tint(b, way, mode) ?? 0)).sort((a, b) => a - b);
-      const high = sizes.length ? sizes[Math.floor(0.97 * (sizes.length - 1))] : 1;
+      const high = sizes.length ? sizes[Math.floor(0.95 * (sizes.length - 1))] : 1;
       this.scales[key] = [0.5, 1, 2, 4, 8, 16].find(x => x >= high) || 16;
     }
     return this.scales[key];
   }
+}
+
+// Where a line that goes past other boxes runs: beside them in the place that the layout kept, or along the edge of the
+// module that it comes into.
+function lane(a, b) {
+  let p = a, q = b;
+  while (p.parent !== q.parent) {
+    if (p.depth >= q.depth) p = p.parent;
+    else q = q.parent;
+  }
+  const outer = p.parent, link = outer && outer.links.get(p.id + " " + q.id);
+  if (link && link.lane !== undefined) return outer.x + link.lane;
+  const home = b.parent;
+  if (home !== outer && b.y - home.y > 100) return home.x + home.w - 6;
+  return undefined;
 }
 
 function meanGain(edges, key) {

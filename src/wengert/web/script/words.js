@@ -60,7 +60,7 @@ const LONG = {
 const t = word => (WORDS[state.language] || {})[word] ?? word;
 // a word at the head of a line
 function head(text) {
-  const said = t(text);
+  const said = String(t(text));
   return said.charAt(0).toUpperCase() + said.slice(1);
 }
 const long = key => LONG[state.language][key];
