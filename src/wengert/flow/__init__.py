@@ -23,6 +23,8 @@ from wengert.flow.run import read_run as read_run
 from wengert.flow.shares import Shares as Shares
 from wengert.flow.shares import by_lag as by_lag
 from wengert.flow.shares import by_path_length as by_path_length
+from wengert.flow.spectrum import Spectrum as Spectrum
+from wengert.flow.spectrum import spectrum as spectrum
 from wengert.flow.tensorboard import TensorBoard as TensorBoard
 from wengert.flow.verify import Verification as Verification
 from wengert.flow.verify import verify as verify

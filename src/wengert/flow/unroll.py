@@ -33,6 +33,9 @@ STACK = Glue("stack")
 class Same:
     """The derivative of a mark."""
 
+    def push(self, tangents: Values) -> list[Any]:
+        return list(tangents)
+
     def pull(self, arriving: Values) -> list[Any]:
         return list(arriving)
 
@@ -42,6 +45,10 @@ class Unstacked:
 
     def __init__(self, of: Array):
         self.shape, self.dtype = of.shape, of.dtype
+
+    def push(self, tangents: Values) -> list[Any]:
+        whole = tangents[0]
+        return [None if whole is None else Array(np.asarray(whole.data[i])) for i in range(self.shape[0])]
 
     def pull(self, arriving: Values) -> list[Any]:
         whole = np.zeros(self.shape, self.dtype)
@@ -56,6 +63,13 @@ class Stacked:
 
     def __init__(self, count: int):
         self.count = count
+
+    def push(self, tangents: Values) -> list[Any]:
+        known = next((t for t in tangents if t is not None), None)
+        if known is None:
+            return [None]
+        zero = np.zeros(known.shape, known.dtype)
+        return [Array(np.stack([zero if t is None else np.asarray(t.data) for t in tangents]))]
 
     def pull(self, arriving: Values) -> list[Any]:
         whole = arriving[0].data
