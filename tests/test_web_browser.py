@@ -1,0 +1,223 @@
+"""The page in headless Chromium: it opens without a complaint, answers mouse and keys, in both languages and themes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chromium import PROGRAM, Chromium
+from tests.flow_pages import deep, repair, training
+from tests.test_web import NASTY
+from wengert.web import Server, page
+
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium on this machine")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Chromium]:
+    with Chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def full() -> str:
+    return page(deep() | {"training": training(), "repair": repair()})
+
+
+def texts(browser: Chromium, selector: str) -> list[str]:
+    return browser.run(f"[...document.querySelectorAll({json.dumps(selector)})].map(e => e.textContent)")
+
+
+def press_button(browser: Chromium, text: str) -> None:
+    wanted = f"b => b.textContent.includes({json.dumps(text)}) && b.offsetParent"
+    browser.run(f"[...document.querySelectorAll('button')].find({wanted}).click()")
+    browser.frames(2)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_it_opens_without_a_complaint(browser: Chromium, full: str, tmp_path: Path, language: str, theme: str) -> None:
+    browser.open_text(full, tmp_path, f"#language={language}&theme={theme}")
+    assert browser.complaints() == []
+    assert {url.split("#")[0] for url in browser.requests()} <= {
+        "about:blank",
+        (tmp_path / "page.html").as_uri(),
+        "data:,",
+    }
+    assert browser.run("document.documentElement.lang") == {"en": "en", "zh": "zh-Hans"}[language]
+    verdict = browser.run("document.querySelector('#hero .verdict').lastChild.textContent")
+    assert verdict == {"en": "Vanishing", "zh": "梯度消失"}[language]
+    assert (
+        texts(browser, "section[data-part]:not([hidden]) h2")
+        == {
+            "en": ["Causes", "Paths and lags", "Training", "Repair"],
+            "zh": ["原因", "路径与时滞", "训练过程", "修复"],
+        }[language]
+    )
+    # no text runs out of its card, and nothing makes the page wider than the window
+    assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+    cards = "[...document.querySelectorAll('.card, .finding, #aside')]"
+    assert browser.run(f"{cards}.filter(e => e.scrollWidth > e.clientWidth + 1).length") == 0
+
+
+def test_the_picture_is_drawn_and_answers_the_mouse(browser: Chromium, full: str, tmp_path: Path) -> None:
+    browser.open_text(full, tmp_path, "#language=en&theme=light")
+    pixels = "(c => new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer))"
+    colours = browser.run(f"new Set({pixels}(document.getElementById('canvas'))).size")
+    assert colours > 50
+    x, y, w, h = browser.run(
+        "(r => [r.x, r.y, r.width, r.height])(document.getElementById('canvas').getBoundingClientRect())"
+    )
+    before = browser.run("document.getElementById('details').textContent")
+    browser.click(x + w / 2 - 60, y + h / 2)
+    browser.frames(2)
+    after = browser.run("document.getElementById('details').textContent")
+    assert after != before
+    assert browser.run("document.getElementById('said').textContent") != ""
+
+
+def test_the_keyboard_goes_through_the_network(browser: Chromium, full: str, tmp_path: Path) -> None:
+    browser.open_text(full, tmp_path, "#language=en&theme=light")
+    browser.run("document.getElementById('canvas').focus()")
+    said = "document.getElementById('said').textContent"
+    browser.press("Escape")  # closes the twenty folded blocks around the first finding's module
+    browser.frames(2)
+    assert browser.run(said).startswith("20 × Linear + Sigmoid")
+    browser.press("ArrowDown")
+    assert browser.run(said).startswith("loss")
+    browser.press("ArrowUp")
+    browser.press("ArrowUp")
+    assert browser.run(said).startswith("x")
+    browser.press("ArrowDown")
+    browser.press("Enter")  # opens
+    browser.press("ArrowDown")
+    assert not browser.run(said).startswith("20")
+    assert browser.complaints() == []
+
+
+def test_the_table_says_what_the_picture_says(browser: Chromium, full: str, tmp_path: Path) -> None:
+    browser.open_text(full, tmp_path, "#language=en&theme=light&view=table")
+    assert browser.run("document.getElementById('canvas').hidden")
+    rows = texts(browser, ".tree tbody tr")
+    assert len(rows) == 43 and rows[0].startswith("x")  # x, the folded blocks and the forty in them, the loss
+    assert any(r.startswith("▸1Sigmoid−0.") for r in rows)
+    browser.run("document.querySelector('.tree tbody tr').focus()")
+    for key in ("ArrowDown", "ArrowDown", "ArrowRight"):  # the first Linear, opened
+        browser.press(key)
+    browser.frames(3)
+    rows = texts(browser, ".tree tbody tr")
+    assert len(rows) == 47 and "weight" in rows[3] + rows[4]
+    assert browser.run("document.activeElement.closest('tr').getAttribute('aria-expanded')") == "true"
+    press_button(browser, "forward")
+    assert "forward" in texts(browser, ".tree thead th")[2]
+
+
+def test_everything_has_a_name_for_the_screen_reader(browser: Chromium, full: str, tmp_path: Path) -> None:
+    browser.open_text(full, tmp_path, "#language=en&theme=light")
+    nodes = browser.send("Accessibility.getFullAXTree")["nodes"]
+    seen: dict[str, list[str]] = {}
+    for n in nodes:
+        if not n.get("ignored"):
+            seen.setdefault(n.get("role", {}).get("value", ""), []).append(n.get("name", {}).get("value", "").strip())
+    for role in ("button", "radio", "radiogroup", "slider", "image", "application", "link", "heading"):
+        assert seen.get(role), role
+        assert all(seen[role]), (role, seen[role])
+    assert len(seen["main"]) == 1 and len(seen["navigation"]) == 1
+
+
+def test_the_slider_moves_everything_through_the_training(browser: Chromium, full: str, tmp_path: Path) -> None:
+    browser.open_text(full, tmp_path, "#language=en&theme=light")
+    slider = "document.querySelector('#scrub input')"
+    move = f"(s => {{{{ s.value = {{}}; s.dispatchEvent(new Event('input')); }}}})({slider})"
+    browser.run(move.format(5))
+    browser.frames(2)
+    assert texts(browser, "#scrub output") == ["step 50"]
+    assert browser.run("document.querySelectorAll('#training-list .now').length") == 2
+    assert "Training step 50" in browser.run("document.getElementById('details').textContent")
+    browser.run(move.format(60))
+    browser.frames(2)
+    assert texts(browser, "#scrub output") == ["latest"]
+    press_button(browser, "update ratio")
+    assert browser.complaints() == []
+
+
+def test_before_and_after_of_a_repair(browser: Chromium, full: str, tmp_path: Path) -> None:
+    browser.open_text(full, tmp_path, "#language=en&theme=light")
+    assert texts(browser, ".attempt .tag") == ["Did not help", "Helped"]
+    assert "10.1 % → 96.3 %" in texts(browser, ".metric")[0]
+    press_button(browser, "after")
+    assert texts(browser, "#hero .verdict")[0].endswith("Healthy")
+    press_button(browser, "before")
+    assert texts(browser, "#hero .verdict")[0].endswith("Vanishing")
+    assert browser.complaints() == []
+
+
+def test_names_are_shown_and_never_run(browser: Chromium, tmp_path: Path) -> None:
+    data = deep(4)
+    for entry in (data, *data["findings"], *data["findings"][0]["remedies"], *data["nodes"], *data["modules"]):
+        for key, value in entry.items():
+            if isinstance(value, str) and key not in ("role", "module", "path"):
+                entry[key] = NASTY
+    data["findings"][0]["line"] = {"file": NASTY, "line": 1, "function": NASTY, "text": NASTY}
+    made = {
+        "run": {},
+        "records": [{"kind": "step", "step": s, "loss": 1.0, "parameters": {NASTY: {"std": 1}}} for s in (0, 1)],
+    }
+    browser.open_text(page(data | {"training": made}), tmp_path, "#language=en&theme=light&view=table")
+    assert browser.complaints() == []
+    assert browser.run("document.querySelectorAll('main img, main script').length") == 0
+    assert NASTY in browser.run("document.getElementById('finding-list').textContent")
+
+
+PARTS = ["findings", "nodes", "edges", "modules", "ledger", "path_length", "lag", "verdict", "loss", "summary"]
+
+
+@pytest.mark.parametrize("missing", [*PARTS, "all"])
+def test_what_is_missing_is_left_out(browser: Chromium, tmp_path: Path, missing: str) -> None:
+    data: dict[str, Any] = {"format": "wengert-flow"} if missing == "all" else deep(6)
+    data.pop(missing, None)
+    browser.open_text(page(data), tmp_path, "#language=en&theme=light")
+    assert browser.complaints() == []
+    shown = {
+        part: not browser.run(f"document.getElementById('{part}').hidden") for part in ("causes", "shares", "training")
+    }
+    shares = "path_length" in data or "lag" in data
+    assert shown == {"causes": "ledger" in data, "shares": shares, "training": False}
+    assert browser.run("document.getElementById('network').hidden") == (missing == "all")
+
+
+def test_ten_thousand_steps_open(browser: Chromium, tmp_path: Path) -> None:
+    browser.open_text(page(deep(2000, -0.005)), tmp_path, "#language=en&theme=light")
+    press_button(browser, "Open all")
+    assert browser.complaints() == []
+    press_button(browser, "Close all")
+    assert browser.complaints() == []
+
+
+def test_a_run_is_watched_while_it_goes_on(browser: Chromium, tmp_path: Path) -> None:
+    made = training(3, 6)
+    (tmp_path / "run.json").write_text(json.dumps(made["run"]))
+    records = tmp_path / "records.jsonl"
+    records.write_text("".join(json.dumps(r) + "\n" for r in made["records"][:3]))
+    with Server(tmp_path) as server:
+        browser.open(server.url + "#language=en&theme=light")
+        slider = "document.querySelector('#scrub input')?.max"
+        browser.until(f"{slider} === '3'")
+        assert texts(browser, "#live") == ["live"]
+        with records.open("a") as file:
+            file.write("".join(json.dumps(r) + "\n" for r in made["records"][3:]))
+            file.write("not a record\n" + json.dumps({"kind": "end", "reason": "epochs"}) + "\n")
+        browser.until(f"{slider} === '6'")
+        browser.until("document.getElementById('live').textContent === 'ended'")
+        (tmp_path / "report.json").write_text(json.dumps(deep(3)))
+        with records.open("a") as file:
+            file.write(json.dumps({"kind": "note", "text": "diagnosed"}) + "\n")
+        browser.until("document.querySelector('#hero .verdict')?.textContent.endsWith('Vanishing')")
+        assert [c for c in browser.complaints() if "404" not in c] == []
+        assert {url.split("/")[2] for url in browser.requests() if url.startswith("http")} == {
+            f"127.0.0.1:{server.port}"
+        }
