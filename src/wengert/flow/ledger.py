@@ -34,6 +34,7 @@ class Row:
         gain: the edge's own term, log10(‖k‖ / N).
         merge: the term of the value where it ends, log10(‖Σ k‖ / ‖k‖); 0 where no other edge leads there.
         forward: log10(rms(output) / rms(input)).
+        fork: the mean term of going on to one of the step's outputs; 0 where there is one.
     """
 
     step: int
@@ -47,6 +48,7 @@ class Row:
     merge: float
     forward: float
     line: Any = None
+    fork: float = 0.0
 
 
 @dataclass(eq=False)
@@ -119,7 +121,7 @@ def _rows(walk: Walk, value: Var, found: Ledger, forward: bool) -> list[Row]:
             among = [(o.index, 100.0 ** (walk.norms[o.index] - e.arriving)) for o in node.outputs]
             fork = math.fsum(q * (e.arriving - walk.norms[o]) for o, q in among if q > 0)
             out = math.fsum(q * walk.sizes[o] for o, q in among if q > 0)
-            row.forward = out - walk.sizes[index]
+            row.forward, row.fork = out - walk.sizes[index], fork
             for o, q in among:
                 visits[o] = visits.get(o, 0.0) + share * q
             if forward:

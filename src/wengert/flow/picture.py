@@ -11,13 +11,16 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from wengert.diff.pull import pull_node
+from wengert.errors import ArgumentError
 from wengert.flow.ledger import Ledger, Row, ledger
 from wengert.flow.probe import Recording, record
+from wengert.flow.shares import lag, path_length
 from wengert.flow.walk import Scaled, Walk, log10, norm, walk
 from wengert.ir.array import Array
 from wengert.ir.graph import Node, Var
@@ -28,12 +31,13 @@ from wengert.source import Source
 
 BINS = 24
 DETAILED = 4000  # steps up to which each has its histograms
+SHARED = 3000  # steps up to which the gradient is told apart by path length and lag
 SAMPLED = 1 << 16  # elements that a histogram looks at
 SAID = {"dot_general": "matmul", "logistic": "sigmoid", "handed on": "hand on"}
 
 
 def picture(model: Any, loss_fn: Callable[..., Any], *batch: Any) -> dict[str, Any]:
-    """Record `loss_fn(model, *batch)` and describe it: "modules", "nodes", "edges" and "ledger" of the page's data."""
+    """Record `loss_fn(model, *batch)` and describe it as the page reads it: "modules", "nodes", "edges", "ledger", …"""
     recording = record(model, loss_fn, *batch)
     detailed = len(recording.steps) <= DETAILED
     gradients: dict[int, dict[str, Any]] = {}
@@ -41,7 +45,19 @@ def picture(model: Any, loss_fn: Callable[..., Any], *batch: Any) -> dict[str, A
     def seen(value: Var, cotangent: Scaled) -> None:
         gradients[value.index] = statistics(cotangent.array.data, cotangent.exponent, detailed)
 
-    return network(walk(recording, seen), gradients, detailed)
+    return network(walk(recording, seen), gradients, detailed) | _shares(recording)
+
+
+def _shares(recording: Recording) -> dict[str, Any]:
+    """The gradient by path length and by lag, where the model has what they tell apart."""
+    found = {}
+    if len(recording.steps) <= SHARED:
+        for key, by in (("path_length", path_length), ("lag", lag)):
+            with suppress(ArgumentError):  # no recurrence, or nothing that the loss depends on
+                s = by(recording)
+                norms = [_finite(n) for n in s.norms]
+                found[key] = {"parameter": s.of, "shares": [_finite(x) for x in s.shares], "norms": norms}
+    return found
 
 
 def network(walked: Walk, gradients: dict[int, dict[str, Any]], detailed: bool = True) -> dict[str, Any]:
@@ -218,7 +234,7 @@ def _terms(row: Row, backward: bool) -> dict[str, float]:
     if not backward:
         return {row.kind: row.share * row.forward}
     met = row.kind if row.kind in ("normalisation", "attention", "loss", "gate", "time", "activation") else "shortcut"
-    terms = {row.kind: row.share * row.gain}
+    terms = {row.kind: row.share * (row.gain + row.fork)}
     terms[met] = terms.get(met, 0.0) + row.share * row.merge
     return terms
 
