@@ -290,6 +290,34 @@ def test_calls_have_names_of_their_own_and_those_in_loops_are_left_out():
     assert "saturated" in record["activations"]["act#2"]
 
 
+def test_activation_functions_without_modules_are_seen():
+    class Net(nn.Module):
+        def __init__(self):
+            self.hidden, self.inner, self.out = nn.Linear(6, 10), Inner(), nn.Linear(10, 3)
+            self.act, self.six = Only(), nn.ReLU6()
+
+        def forward(self, x):
+            f = nn.functional
+            return self.out(f.relu6(self.six(f.tanh(self.act(self.inner(f.relu(self.hidden(x))))))))
+
+    class Inner(nn.Module):
+        def __init__(self):
+            self.linear = nn.Linear(10, 10)
+
+        def forward(self, x):
+            return nn.functional.tanh(self.linear(x))
+
+    class Only(nn.Module):
+        def forward(self, x):
+            return nn.functional.sigmoid(x)
+
+    nn.manual_seed(0)
+    seen = one_look(Net().to(np.float64))[0]["activations"]
+    assert list(seen) == ["hidden", "relu", "inner.linear", "inner.tanh", "act", "tanh", "six", "relu6", "out"]
+    assert "dead" in seen["relu"] and "dead" in seen["six"] and "saturated" in seen["relu6"]
+    assert all("saturated" in seen[n] for n in ("inner.tanh", "act", "tanh", "six"))
+
+
 def test_frozen_parameters_and_tied_ones():
     model = net()
     model.freeze("0.*")

@@ -19,7 +19,7 @@ from wengert.train.step import examples_in
 SLOPE = 0.05  # a unit is saturated where the derivative is less than this share of its largest
 
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.Threshold)  # whose units are dead where they put out nothing but zeros
+RECTIFIERS = ("relu", "relu6", "threshold")  # whose units are dead where they put out nothing but zeros
 
 
 def light(look: Look, sample: int) -> Sheet:
@@ -80,7 +80,7 @@ def activation(sheet: Sheet, call: Call, sample: int) -> None:
     slow = saturated(call, y)
     if slow is not None:
         sheet.add((*path, "saturated"), mean(where(slow, 1.0, 0.0)))
-    if isinstance(call.module, RECTIFIERS):
+    if call.function in RECTIFIERS:
         sheet.add((*path, "dead"), of.never(y))
     if call.cotangent is not None:
         c = of.some_examples(call.cotangent, sample)
@@ -89,18 +89,19 @@ def activation(sheet: Sheet, call: Call, sample: int) -> None:
 
 def saturated(call: Call, y: Array) -> Any:
     """Where an activation with bounds is so near to one that its derivative, told by its value y, is almost 0."""
-    m = call.module
-    if isinstance(m, nn.Sigmoid):
+    function, m = call.function, call.module
+    if function == "sigmoid":
         return y * (1 - y) < SLOPE / 4
-    if isinstance(m, (nn.Tanh, nn.RNN, nn.RNNCell)):
+    if function in ("tanh", "RNN", "RNNCell"):
         return 1 - y * y < SLOPE
-    if isinstance(m, nn.Softsign):
+    if function == "softsign":
         return (1 - abs_(y)) ** 2 < SLOPE
-    if isinstance(m, nn.Hardtanh):
-        return (y <= m.min_val) | (y >= m.max_val)
-    if isinstance(m, nn.Hardsigmoid):
+    if function == "hardtanh":
+        low, high = (m.min_val, m.max_val) if isinstance(m, nn.Hardtanh) else (-1.0, 1.0)
+        return (y <= low) | (y >= high)
+    if function == "hardsigmoid":
         return (y <= 0) | (y >= 1)
-    if isinstance(m, nn.ReLU6):
+    if function == "relu6":
         return y >= 6
     return None
 

@@ -37,6 +37,9 @@ class Frame(NamedTuple):
 Scope = tuple[Frame, ...]
 _open: ContextVar[Scope | None] = ContextVar("_open", default=None)
 
+Notice = Callable[[Frame, tuple[Any, ...], Any], None]
+_notice: ContextVar[Notice | None] = ContextVar("_notice", default=None)
+
 
 def scope() -> Scope | None:
     """What is open now, outermost first; None while nobody looks on."""
@@ -64,6 +67,17 @@ def opened(frame: Frame) -> Iterator[None]:
             yield
 
 
+@contextmanager
+def noticing(notice: Notice) -> Iterator[None]:
+    """While this is open, `notice(frame, arguments, result)` is called after every region."""
+    outside = _notice.set(notice)
+    try:
+        with standing_in(_open.get() or ()):
+            yield
+    finally:
+        _notice.reset(outside)
+
+
 def region(kind: str) -> Callable[[F], F]:
     """Decorates a function that does one thing in several steps."""
 
@@ -76,7 +90,11 @@ def region(kind: str) -> Callable[[F], F]:
             if frames is None:
                 return f(*args, **kwargs)
             with standing_in((*frames, frame)):
-                return f(*args, **kwargs)
+                out = f(*args, **kwargs)
+            notice = _notice.get()
+            if notice is not None:
+                notice(frame, args, out)
+            return out
 
         return inside  # type: ignore[return-value]
 
