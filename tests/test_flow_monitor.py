@@ -314,6 +314,8 @@ def test_activation_functions_without_modules_are_seen():
     nn.manual_seed(0)
     seen = one_look(Net().to(np.float64))[0]["activations"]
     assert list(seen) == ["hidden", "relu", "inner.linear", "inner.tanh", "act", "tanh", "six", "relu6", "out"]
+    assert (seen["inner.tanh"]["module"], seen["inner.tanh"]["class"]) == ("inner", "tanh")
+    assert (seen["six"]["module"], seen["six"]["class"]) == ("six", "ReLU6")
     assert "dead" in seen["relu"] and "dead" in seen["six"] and "saturated" in seen["relu6"]
     assert all("saturated" in seen[n] for n in ("inner.tanh", "act", "tanh", "six"))
 

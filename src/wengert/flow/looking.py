@@ -74,6 +74,11 @@ def whole(sheet: Sheet, look: Look) -> None:
 
 def activation(sheet: Sheet, call: Call, sample: int) -> None:
     path: Path = ("activations", call.name)
+    inside = call.name.partition("#")[0]
+    sheet.labels[call.name] = {
+        "module": inside if call.module is not None else inside.rpartition(".")[0],
+        "class": type(call.module).__name__ if call.module is not None else call.function,
+    }
     y = of.some_examples(call.output, sample)
     of.basic(sheet, path, y)
     sheet.add((*path, "size"), call.output.size)

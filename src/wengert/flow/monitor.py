@@ -17,7 +17,7 @@ from wengert.flow import looking
 from wengert.flow.ranges import ranges_picture
 from wengert.flow.records import Packed, Record, unpacked, value_at
 from wengert.flow.run import RunWriter
-from wengert.flow.statistics import Path
+from wengert.flow.statistics import Sheet
 from wengert.flow.tensorboard import TensorBoard
 from wengert.ir.array import Array
 from wengert.nn.module import Module
@@ -58,7 +58,7 @@ class Monitor(Callback):
       beyond which larger ones pay less (of linear layers on matrices, for losses that are means);
     - `parameters[name]`: `mean`, `std`, `rms`, `norm`, `update_norm`, `update_ratio`, and `gradient` with the like;
       thorough also `min`, `max`, `zero` (fraction) and `histogram` (`low`, `high`, `counts`);
-    - `activations[call]`: `mean`, `std`, `rms`, `norm`, `saturated` (fraction of numbers, for bounded activations),
+    - `activations[call]`: `module` and `class` (or function), `mean`, `std`, `rms`, `norm`, `saturated` (fraction of numbers, for bounded activations),
       `dead` (fraction of units that are 0, or of a layer with weights get gradient 0, for every example), `gradient`;
       thorough also the above, `rank` (effective, of at most `rank_most`) and `shattering`. Calls inside compiled loops
       and checkpoints are not seen.
@@ -103,7 +103,7 @@ class Monitor(Callback):
         self.keep = keep
         self._packed: list[Packed] = []
         self._read: dict[int, Record] = {}  # by step
-        self._layouts: dict[tuple[bool, int], list[tuple[Path, int]]] = {}
+        self._layouts: dict[tuple[bool, int], Sheet] = {}
         self._start: float | None = None
         self._earlier = 0.0  # seconds, of a run that is resumed
         self._calls = 0
@@ -133,9 +133,10 @@ class Monitor(Callback):
     def _most(self) -> int:
         return 1 << 62 if self.sample is None else self.sample
 
-    def _packing(self, sheet: Any, thorough: bool) -> Array:
+    def _packing(self, sheet: Sheet, thorough: bool) -> Array:
         row = sheet.pack()
-        self._layouts[thorough, row.size] = sheet.paths
+        sheet.values = []
+        self._layouts[thorough, row.size] = sheet
         return row
 
     def on_start(self, run: Run) -> None:
@@ -195,7 +196,8 @@ class Monitor(Callback):
         """Take in what a look returned."""
         row = np.asarray(seen)
         thorough = self._is_thorough(step)
-        packed = Packed(step, epoch, self._seconds(), thorough, self._layouts[thorough, row.size], row)
+        sheet = self._layouts[thorough, row.size]
+        packed = Packed(step, epoch, self._seconds(), thorough, sheet.paths, sheet.labels, row)
         if len(self._packed) >= self.keep:
             half = len(self._packed) // 2
             self._packed[:half] = self._packed[1:half:2]

@@ -21,6 +21,7 @@ class Packed(NamedTuple):
     time: float
     thorough: bool
     paths: Sequence[tuple[Path, int]]
+    labels: Mapping[str, Mapping[str, str]]
     row: np.ndarray
 
 
@@ -56,7 +57,8 @@ def unpacked(p: Packed) -> Record:
         finished(entry, n)
         entry["update_norm"] = math.sqrt(update)
         entry["update_ratio"] = ratio(entry["update_norm"], entry["norm"])
-    for entry in record["activations"].values():
+    for name, entry in record["activations"].items():
+        entry |= p.labels.get(name, {})
         n = int(entry.pop("size"))
         if "gradient" in entry:
             entry["gradient"] = finished(entry["gradient"], n)

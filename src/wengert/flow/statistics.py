@@ -41,6 +41,7 @@ class Sheet:
     def __init__(self) -> None:
         self.paths: list[tuple[Path, int]] = []  # with how many numbers each has
         self.values: list[Array] = []
+        self.labels: dict[str, dict[str, str]] = {}  # of calls: what was called
 
     def add(self, path: Path, value: Any) -> None:
         value = convert(value, float32) if isinstance(value, Array) else Array(np.asarray(value, float32))
