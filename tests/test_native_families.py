@@ -11,6 +11,7 @@ import wengert as wg
 from wengert.execute import native
 from wengert.execute import numpy as reference
 from wengert.execute.native.statements import Evaluate
+from wengert.ops.index import gather_p, scatter_p
 
 rng = np.random.default_rng(5)
 INF, NAN = np.inf, np.nan
@@ -81,3 +82,84 @@ def test_division_of_integers(dtype: Any) -> None:
 def test_infinite_and_signed() -> None:
     x = special((5, 19))
     same(lambda x, y: (wg.isinf(x), wg.copysign(x, y)), x, rng.permutation(x, axis=1))
+
+
+@pytest.mark.parametrize("trial", range(60))
+def test_positions(trial: int) -> None:
+    """Reading and writing at positions of any type, some outside, some twice, along any axes, clipped or dropped."""
+    rng = np.random.default_rng(trial)
+    shape = tuple(int(d) for d in rng.integers(1, 20, size=rng.integers(1, 4)))
+    axes = tuple(int(a) for a in rng.permutation(len(shape))[: rng.integers(1, len(shape) + 1)])
+    lead = tuple(int(d) for d in rng.integers(1, 12, size=rng.integers(0, 3)))
+    dtype = rng.choice([np.float32, np.float64, np.int32, np.int64])
+    integer = np.dtype(rng.choice([np.int8, np.int32, np.int64, np.uint8, np.uint64]))
+    outside, mode = str(rng.choice(["clip", "drop"])), str(rng.choice(["set", "add", "mul", "min", "max"]))
+    x = (10 * rng.normal(size=shape)).astype(dtype)
+    updates = (10 * rng.normal(size=lead + tuple(d for k, d in enumerate(shape) if k not in axes))).astype(dtype)
+    indices = []
+    for a in axes:
+        n = shape[a] * (2 if rng.random() < 0.5 else 1)
+        size = lead[rng.integers(0, len(lead) + 1) :] if indices else lead
+        indices.append(np.asarray(rng.integers(-n if integer.kind == "i" else 0, n, size=size).astype(integer)))
+
+    def both(x: Any, updates: Any, *indices: Any) -> Any:
+        read = gather_p.bind(x, *indices, axes=axes, outside=outside, unique=False)
+        params = {"axes": axes, "mode": mode, "outside": outside, "unique": False}
+        return read + 1 if trial % 3 else read, scatter_p.bind(x * 2 if trial % 2 else x, updates, *indices, **params)
+
+    def slope(x: Any, updates: Any, *indices: Any) -> Any:
+        def total(x: Any, updates: Any) -> Any:
+            return sum(wg.sum(wg.square(y)) for y in both(x, updates, *indices))
+
+        return wg.grad(total, (0, 1))(x, updates)
+
+    tolerance = 1e-3 if dtype == np.float32 else 1e-10
+    same(both, x, updates, *indices, tolerance=tolerance)
+    if x.dtype.kind == "f" and mode != "mul":  # whose derivative sorts the positions
+        same(slope, x, updates, *indices, tolerance=tolerance)
+
+
+@pytest.mark.parametrize("mode", ["set", "add", "min", "max", "multiply"])
+@pytest.mark.parametrize("turns", [1, 2, 6])
+def test_a_carry_written_at_positions(turns: int, mode: str) -> None:
+    """In place, unless somebody still reads the old one."""
+    x, i, u = rng.normal(size=(6, 2)), np.array([3, -1, 9, 0, 3, 5])[:turns], rng.normal(size=(turns, 2))
+
+    def run(x: Any, i: Any, u: Any, keep: bool) -> Any:
+        def body(c: Any, e: Any) -> Any:
+            i, u = e
+            d = getattr(c.at[i], mode)(u + 0.5 * c[i])
+            return d, (d[wg.maximum(i, 1)], c) if keep else wg.sum(d)
+
+        return wg.scan(body, x, (i, u))
+
+    for keep in (False, True):
+        same(lambda x, i, u, keep=keep: run(x, i, u, keep), x, i, u)
+    same(lambda x, i, u: wg.grad(lambda x, u: wg.sum(run(x, i, u, False)[1]), (0, 1))(x, u), x, i, u)
+
+
+def test_a_loop_writes_where_its_carry_lies() -> None:
+    def body(k: Any, c: Any) -> Any:
+        first, last = c[k], c[39 - k]
+        return c.at[k].set(last).at[39 - k].set(first)
+
+    def reversed_rows(x: Any) -> Any:
+        return wg.fori_loop(0, 20, body, x)
+
+    x = rng.normal(size=(40, 100))
+    same(reversed_rows, x)
+    np.testing.assert_array_equal(reversed_rows(x), x[::-1])
+    text = wg.jit(reversed_rows, executor="native").lower(x).loops
+    assert text.count("for [40, 100]") == 1  # the copy of the argument
+
+
+@pytest.mark.parametrize("start", [-9, -3, -1, 0, 2, 4, 5, 30])
+def test_windows_at_positions(start: int) -> None:
+    x = rng.normal(size=(6, 5))
+
+    def f(x: Any, s: Any) -> Any:
+        window = wg.dynamic_slice(x, (s, 0), (2, 3))
+        return window + 1, wg.dynamic_update_slice(x, 2 * window, (s - 1, s))
+
+    same(f, x, np.asarray(start))
+    same(lambda x, s: wg.grad(lambda x: sum(wg.sum(y * y) for y in f(x, s)))(x), x, np.asarray(start))

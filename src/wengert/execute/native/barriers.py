@@ -218,13 +218,16 @@ def touched(s: Statement) -> Iterator[Access]:
         return
     if isinstance(s, Reduction):
         yield from _loads(s.expr, split.axis, split, {})
-        yield Access(s.target.buffer, True, _grains(s.target, sum(k not in s.axes for k in range(split.axis)), split))
+        indexed = len(s.target.shape) - (len(s.expr.shape) - len(s.axes))  # of a scatter
+        axis = indexed + sum(k not in s.axes for k in range(split.axis))
+        yield Access(s.target.buffer, True, _grains(s.target, axis, split))
         return
     assert isinstance(s, (Nest, Product))
     kept = {id(r.loaded) for r in s.roots}
     seen: dict[Any, None] = {(e, a): None for e in kept for a in (split.axis, None)}
     for r in s.roots:
         yield from _loads(r.expr, split.axis, split, seen)
+        yield from (Access(p.buffer, False, "all") for p in r.target.positions)
         if r.stored:
             yield Access(r.target.buffer, True, _grains(r.target, split.axis, split))
 
@@ -256,7 +259,7 @@ def _loads(e: Expr, axis: int | None, split: Split, seen: dict[Any, None]) -> It
 
 def _inner_axis(e: Expr, a: Expr, axis: int | None) -> int | None:
     """Where an expression's axis is found in its operand, if there."""
-    if axis is None:
+    if axis is None or (e.op == "gather" and a is e.args[0]):
         return None
     if e.op == "permute":
         return e.params[axis]

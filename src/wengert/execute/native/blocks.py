@@ -17,6 +17,7 @@ from llvmlite import ir
 from wengert.execute.native import elementwise
 from wengert.execute.native.emit import I64, Body, Function, Windows, emit_nest, vector_axis
 from wengert.execute.native.emit_reduction import emit_reduction
+from wengert.execute.native.emit_scatter import emit_scatter
 from wengert.execute.native.flow import BYTES, Flow, Turns
 from wengert.execute.native.lower import elements
 from wengert.execute.native.plan import inner_statements, windows_read, windows_written
@@ -30,6 +31,7 @@ from wengert.execute.native.statements import (
     Program,
     Reduction,
     Root,
+    Scatter,
     Statement,
 )
 from wengert.execute.native.target import Target
@@ -104,7 +106,7 @@ def _steps(s: Statement) -> int:
     """About how many operations the code of a statement has; too many, if it does not belong in a block."""
     if isinstance(s, (Loop, Branch)):
         return 1 + sum(map(_steps, inner_statements(s)))
-    if type(s) not in (Nest, Reduction):
+    if type(s) not in (Nest, Reduction, Scatter):
         return MOST_STEPS + 1
     exprs = [s.expr] if isinstance(s, Reduction) else [r.expr for r in s.roots]  # type: ignore[union-attr]
     if max(elements(e.shape) for e in exprs) > FEW:
@@ -168,7 +170,9 @@ class _BlockFlow(Flow):
     def _kernel(self, statement: Kernel | Block, turns: Turns) -> None:
         assert isinstance(statement, (Nest, Reduction))
         f = _Inline(self, turns, lanes(statement, self.target))
-        if isinstance(statement, Reduction):
+        if isinstance(statement, Scatter):
+            emit_scatter(f, statement)
+        elif isinstance(statement, Reduction):
             emit_reduction(f, statement)
         elif any(e.op in GUARDED and e.dtype.kind == "f" for e in parts([r.expr for r in statement.roots])):
             f.nest(statement.shape, vector_axis(statement.shape), partial(_store_roots_twice, statement.roots))

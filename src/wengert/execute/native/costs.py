@@ -32,6 +32,7 @@ from wengert.execute.native.statements import (
     Nest,
     Product,
     Reduction,
+    Scatter,
     Single,
     Statement,
 )
@@ -42,7 +43,20 @@ DEAR = 20  # operations of an elementary function
 DIVISION = 5
 DIVISIONS = frozenset(("divide", "sqrt", "rsqrt", "reciprocal"))
 MOVES = frozenset(
-    ("load", "number", "index", "permute", "squeeze", "broadcast", "copy", "product", "convert", "select")
+    (
+        "load",
+        "number",
+        "index",
+        "permute",
+        "squeeze",
+        "broadcast",
+        "copy",
+        "product",
+        "convert",
+        "select",
+        "gather",
+        "written",
+    )
 )
 CHAINS = 12  # independent sums: more than the latency of a multiply-add times the number of units
 TURNS = 20_000
@@ -112,6 +126,8 @@ def name(s: Statement) -> str:
         return f"{type(s).__name__.lower()} {sizes}{beside}{f', then {follow}' if follow else ''}"
     if isinstance(s, Nest):
         return f"for {list(s.shape)}: {_operations([r.expr for r in s.roots]) or 'copy'}"
+    if isinstance(s, Scatter):
+        return f"scatter ({s.op}) of {list(s.expr.shape)}"
     if isinstance(s, Reduction):
         inside = _operations([s.expr])
         return f"{s.op} over axes {s.axes} of {list(s.expr.shape)}{f': {inside}' if inside else ''}"

@@ -87,10 +87,39 @@ class Body:
         if e.op == "squeeze":
             rest = iter([i for d, i in zip(e.shape, index, strict=True) if d != 1])
             return self.at(e.args[0], [ZERO if d == 1 else next(rest) for d in e.args[0].shape])
-        args = [self.at(a, _aligned(a.shape, index)) for a in e.args]
+        if e.op == "gather":
+            return self.gathered(e, index)
+        args = [self.at(a, aligned(a.shape, index)) for a in e.args]
         if e.op in ("broadcast", "copy"):
             return args[0]
         return self.combine(e, args)
+
+    def gathered(self, e: Expr, index: Sequence[Any]) -> ir.Value:
+        """`x[…, position, …]`: the positions, for the axes `e.params`, come first; `index` goes on with the others."""
+        x, *positions = e.args
+        assert x.view is not None
+        lead = len(index) - (len(x.shape) - len(e.params))
+        found = [self.at(p, aligned(p.shape, index)) for p in positions]
+        if LANE not in index[:lead]:
+            return self.load(x.view, self.place(x.view, e.params, [self.uniform(p) for p in found], index[lead:]))
+        b = self.b
+        result: Any = ir.Constant(ir.VectorType(memory_type(e.dtype), self.lanes), ir.Undefined)
+        for k in range(self.valid):
+            here = [b.extract_element(p, I32(k)) for p in found]
+            p, _ = self.address(x.view, self.place(x.view, e.params, here, index[lead:]))
+            result = b.insert_element(result, b.load(p), I32(k))
+        return self._from_memory(result, e.dtype)
+
+    def place(self, view: View, axes: Sequence[int], found: Sequence[ir.Value], rest: Sequence[Any]) -> list[Any]:
+        """The index with these positions along some axes of a window, and the rest along the others."""
+        others = iter(rest)
+        at = dict(zip(axes, found, strict=True))
+        wide = {k: v if v.type == I64 else self.b.sext(v, I64) for k, v in at.items()}
+        return [wide[k] if k in wide else next(others) for k in range(len(view.shape))]
+
+    def uniform(self, x: ir.Value) -> ir.Value:
+        """The number that all lanes hold."""
+        return self.b.extract_element(x, I32(0)) if isinstance(x.type, ir.VectorType) else x
 
     def combine(self, e: Expr, args: list[ir.Value]) -> ir.Value:
         return elementwise.emit(self.b, e.op, e.args[-1].dtype, e.dtype, e.params, args)
@@ -177,7 +206,7 @@ class Body:
 ZERO = I64(0)
 
 
-def _aligned(shape: Shape, index: Sequence[Any]) -> list[Any]:
+def aligned(shape: Shape, index: Sequence[Any]) -> list[Any]:
     """The index into an operand of this shape, by the rules of broadcasting."""
     tail = index[len(index) - len(shape) :] if shape else []
     return [ZERO if d == 1 else i for d, i in zip(shape, tail, strict=True)]

@@ -131,7 +131,7 @@ class Flow:
         i = b.load(self.pointer(step.position, turns))
         if dtype.itemsize < I64.width // 8:
             i = b.sext(i, I64) if dtype.kind == "i" else b.zext(i, I64)
-        last = I64(step.length - 1)
+        last = I64(step.length - step.room)
         if dtype.kind == "i":
             i = b.select(b.icmp_signed("<", i, I64(0)), b.add(i, I64(step.length)), i)
             i = b.select(b.icmp_signed("<", i, I64(0)), I64(0), i)

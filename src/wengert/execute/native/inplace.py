@@ -103,7 +103,7 @@ def _loads(expr: Expr, buffer: Buffer, registers: set[int]) -> Iterator[tuple[Ex
             if any(p.buffer is buffer for p in e.view.positions):
                 yield e, False
         for a in e.args:
-            moved = e.op in ("permute", "squeeze", "broadcast") or a.shape != e.shape
+            moved = e.op in ("permute", "squeeze", "broadcast", "gather") or a.shape != e.shape
             left.append((a, own and not moved))
 
 

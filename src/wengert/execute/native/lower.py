@@ -39,6 +39,7 @@ class Lowering:
         self.outer = outer  # set for the body of a loop or a branch
         self.changing: set[int] | None = None  # set for the body of a loop: the buffers, by id, that hold its carry
         self.orderly: dict[Any, tuple[View, View]] = {}  # windows and their copies, see `in_order`
+        self.written: dict[int, Expr] = {}  # by id, what was written at positions of a copy
         self.values: dict[int, Expr] = {}  # what each Var is
         self.statements: list[Statement] = []
         self.made_by: dict[int, int] = {}  # id of a buffer -> its statement
@@ -60,7 +61,7 @@ class Lowering:
     def steps_of(self, graph: Graph, args: Sequence[Expr]) -> list[Expr]:
         """The outputs of another graph, applied to these values among the statements of this one."""
         mine = self.graph, self.values, self.uses
-        self.graph, self.uses = graph, _uses(graph)
+        self.graph, self.uses, self.written = graph, _uses(graph), {}
         self.values = {v.index: a for v, a in zip(graph.inputs, args, strict=True)}
         try:
             for node in graph.nodes:
@@ -68,6 +69,7 @@ class Lowering:
             return [self.value(a) for a in graph.outputs]
         finally:
             self.graph, self.values, self.uses = mine
+            self.written = {}
 
     # Values
 
@@ -305,5 +307,5 @@ def _leaves(e: Expr, same: bool, made_by: dict[int, int], leaves: dict[int, bool
             if (at := made_by.get(id(position.buffer))) is not None:
                 leaves[at] = False
     for a in e.args:
-        moved = e.op in ("permute", "squeeze", "broadcast") or a.shape != e.shape
+        moved = e.op in ("permute", "squeeze", "broadcast", "gather") or a.shape != e.shape
         _leaves(a, same and not moved, made_by, leaves, seen)

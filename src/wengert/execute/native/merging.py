@@ -49,7 +49,7 @@ def _merged(
             return own if whole else None
         view = e.view.reshaped(new)
         return None if view is None else Expr("load", (), new, e.dtype, view)
-    if e.op in ("permute", "squeeze", "index"):
+    if e.op in ("permute", "squeeze", "index", "gather"):
         return None
     args = [merged(a, host, shape, loads, known) for a in e.args]
     if None in args:

@@ -44,17 +44,6 @@ def flip(lowering: Lowering, x: Expr, shape: Shape, params: Params) -> Expr:
     return load(lowering.place(x).flipped(params["axes"]))
 
 
-def element(lowering: Lowering, node: Node, args: list[Expr]) -> dict[int, Expr]:
-    """What stands at computed positions along some axes: a window."""
-    if node.params["outside"] != "clip" or any(a.shape for a in args[1:]):
-        raise NoCodeError
-    view = lowering.place(args[0])
-    along = sorted(zip(node.params["axes"], args[1:], strict=True), key=lambda pair: -pair[0])
-    for axis, position in along:
-        view = view.chosen(axis, lowering.place(position))
-    return {node.outputs[0].index: load(view)}
-
-
 def pad(lowering: Lowering, node: Node, args: list[Expr]) -> dict[int, Expr]:
     """The fill everywhere, then the operand into its window."""
     (x, fill), padding = args, node.params["padding"]
@@ -105,4 +94,4 @@ def _moved(move: Move) -> Callable[[Lowering, Node, list[Expr]], dict[int, Expr]
 
 MOVES = {"broadcast_to": broadcast_to, "permute": permute, "reshape": reshape, "slice": slice_, "flip": flip}
 LOWERINGS.update({name: _moved(move) for name, move in MOVES.items()})
-LOWERINGS.update(gather=element, pad=pad, concat=concat)
+LOWERINGS.update(pad=pad, concat=concat)

@@ -28,7 +28,7 @@ def _parted(statements: list[Statement]) -> list[Statement]:
             s.test, s.body = _parted(s.test), _parted(s.body)
         elif isinstance(s, Branch):
             s.bodies = [_parted(body) for body in s.bodies]
-        result += _in_parts(s) if isinstance(s, Reduction) else [s]
+        result += _in_parts(s) if type(s) is Reduction else [s]
     return result
 
 

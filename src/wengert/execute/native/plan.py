@@ -53,6 +53,8 @@ def windows_read(statement: Statement, registers: Collection[int] = ()) -> Itera
     if isinstance(statement, Product):
         yield from (statement.x.buffer, statement.y.buffer)
         yield from (p.buffer for v in (statement.x, statement.y) for p in v.positions)
+    if isinstance(statement, (Nest, Product)):
+        yield from (p.buffer for r in statement.roots for p in r.target.positions)
     exprs = [statement.expr] if isinstance(statement, Reduction) else [r.expr for r in statement.roots]
     seen: set[int] = set()
     left: list[Expr] = exprs

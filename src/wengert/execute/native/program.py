@@ -20,6 +20,7 @@ from wengert.execute.native.blocks import call_block, lanes, make_blocks, optimi
 from wengert.execute.native.code import Code
 from wengert.execute.native.emit import I8, I64, Function, Windows, emit_nest, memory_type
 from wengert.execute.native.emit_reduction import emit_reduction
+from wengert.execute.native.emit_scatter import emit_scatter
 from wengert.execute.native.flow import Flow, Turns
 from wengert.execute.native.inplace import write_over_inputs
 from wengert.execute.native.lower import lower
@@ -36,6 +37,7 @@ from wengert.execute.native.statements import (
     Product,
     Program,
     Reduction,
+    Scatter,
     Single,
     Split,
     Statement,
@@ -159,7 +161,7 @@ class Build:
             else:
                 axis = None if statement.split is None else statement.split.axis
                 f = Function(self.module, name, windows, lanes(statement, target), axis)
-                emit_nest(f, statement) if isinstance(statement, Nest) else emit_reduction(f, statement)
+                _emit(f, statement)
                 f.b.ret_void()
                 self.functions[key] = f.function
         return self.functions[key], windows
@@ -318,6 +320,15 @@ class Compiled:
                 view.array(self._memory(view.buffer, arrays))[...] = value
 
 
+def _emit(f: Function, statement: Nest | Reduction) -> None:
+    if isinstance(statement, Nest):
+        emit_nest(f, statement)
+    elif isinstance(statement, Scatter):
+        emit_scatter(f, statement)
+    else:
+        emit_reduction(f, statement)
+
+
 def slot(buffer: Buffer, inputs: int, outputs: int) -> int:
     """The place of an argument, a result or a constant in the table of objects that a segment is given."""
     return {"input": 0, "output": inputs, "constant": inputs + outputs}[buffer.kind] + buffer.index
@@ -333,7 +344,7 @@ def _signature(statement: Kernel, windows: Windows) -> Any:
             statement.expr.key(windows, known),
             _target(statement.target, windows),
         )
-        return "reduction", statement.expr.shape, body, statement.split, statement.parts
+        return type(statement).__name__, statement.expr.shape, body, statement.split, statement.parts
     head: Any = ()
     if isinstance(statement, Product):
         known[id(statement.value)] = -1

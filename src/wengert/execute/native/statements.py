@@ -2,6 +2,7 @@
 
     Nest       loops over one index space; stores roots, each an expression evaluated at every index
     Reduction  loops over one index space; combines an expression over some of its axes
+    Scatter    elements written at positions that are data
     Product    a matrix product, with roots computed from each finished element (its epilogue)
     Convolution  the same for a convolution
     Loop       statements again and again, over windows that may move
@@ -110,6 +111,15 @@ class Reduction:
     target: View  # its axes are the kept ones, behind one for the parts if there are any
     split: Split | None = None
     parts: Parts | None = None
+
+
+@dataclass(eq=False)
+class Scatter(Reduction):
+    """Elements written at positions, one after another along the first axes, `axes`, of `expr`.
+
+    `expr` holds the updates, the positions along the first axes of `target`, and whether they lie inside; the other
+    axes of both are the same. `op` says how an update and what it meets are combined.
+    """
 
 
 @dataclass(eq=False)

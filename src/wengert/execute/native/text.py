@@ -18,6 +18,7 @@ from wengert.execute.native.statements import (
     Program,
     Reduction,
     Root,
+    Scatter,
     Single,
     Split,
     Statement,
@@ -76,6 +77,10 @@ class Printer:
         if isinstance(s, Nest):
             yield f"{indent}for {list(s.shape)}{dealt(s.split)}:"
             yield from self.roots(s.roots, indent)
+        elif isinstance(s, Scatter):
+            updates, *places = map(self.expression, s.expr.args)
+            over = f"{list(s.expr.shape)}{dealt(s.split)}"
+            yield f"{indent}{self.window(s.target)}[{', '.join(places)}] {s.op} {updates}, over {over}"
         elif isinstance(s, Reduction):
             over = f"{s.op} over axes {s.axes} of {list(s.expr.shape)}{dealt(s.split)}"
             yield f"{indent}{self.window(s.target)} = {over}: {self.expression(s.expr)}"

@@ -39,6 +39,10 @@ def end_turn(
     for view in list(_windows(inner)):
         if id(view.buffer) in moved:
             _move(view, moved[id(view.buffer)])
+    for s in inner.statements:
+        if isinstance(s, Nest):
+            s.roots = [r for r in s.roots if not _stays(r)]
+    inner.statements = [s for s in inner.statements if not isinstance(s, Nest) or s.roots]
 
 
 def _turn_over(inner: Lowering, new: Sequence[Expr], places: Sequence[View], moved: dict[int, View]) -> None:
@@ -64,6 +68,15 @@ def _turn_over(inner: Lowering, new: Sequence[Expr], places: Sequence[View], mov
             copies.append((view, place))
     for view, place in copies:
         inner.copy(load(view), place)
+
+
+def _stays(root: Root) -> bool:
+    """Whether it copies a window to itself: what was written at positions in a copy is now written in place."""
+    e, target = root.expr, root.target
+    source = e.args[0].view if e.op == "copy" else None
+    if source is None or source.buffer is not target.buffer or source.steps or target.steps:
+        return False
+    return (source.shape, source.strides, source.offset) == (target.shape, target.strides, target.offset)
 
 
 def _own(inner: Lowering, view: View) -> bool:

@@ -44,10 +44,13 @@ class Counter:
 
 @dataclass(eq=False)
 class Chosen:
-    """A position that the program computes along an axis of this length; negative ones wrap, then it is clipped."""
+    """A position that the program computes along an axis of this length; negative ones wrap, then it is clipped so that
+    `room` elements follow.
+    """
 
     position: View
     length: int
+    room: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +100,15 @@ class View:
         moved = (*self.steps, (Chosen(position, self.shape[axis]), self.strides[axis]))
         shape, strides = (t[:axis] + t[axis + 1 :] for t in (self.shape, self.strides))
         return replace(self, shape=shape, strides=strides, steps=moved)
+
+    def beginning(self, starts: tuple[View | None, ...], sizes: Shape) -> View:
+        """The window of these sizes that begins at computed positions, or (None) where this one begins."""
+        steps = tuple(
+            (Chosen(start, length, room), stride)
+            for start, length, room, stride in zip(starts, self.shape, sizes, self.strides, strict=True)
+            if start is not None
+        )
+        return replace(self, shape=sizes, steps=(*self.steps, *steps))
 
     @property
     def positions(self) -> list[View]:
