@@ -20,10 +20,11 @@ function details(scene, box, record) {
   if (kinds.length > 1 || (kinds.length && !box.leaf)) parts.push(el("h4", {}, `${t("By kind")} (${t(state.direction)})`),
     barTable(t("By kind"), kinds.map(([k, d]) => ({name: t(k), value: d, mark: kindColour(k), kind: k})),
       {text: decades, colour: r => kindColour(r.kind), head: [t("kind"), "", t("decades")]}));
-  const seen = record && record.activations && (record.activations[box.path] || record.activations[module.call]);
+  const kept = record && (box.kind === "parameter" ? record.parameters : record.activations);
+  const seen = kept && (kept[node.name] || kept[box.path] || kept[module.call]);
   const forward = seen || node.forward || module.forward, gradient = seen ? seen.gradient : node.gradient || module.gradient;
-  if (record && seen) parts.push(el("p", {class: "soft"}, `${t("Training step")} ${record.step}`));
-  const extra = {...(module.dead !== undefined ? {dead: module.dead} : {}), ...(module.saturated !== undefined ? {saturated: module.saturated} : {})};
+  if (record && seen) parts.push(el("p", {class: "moment"}, `${t("Training step")} ${record.step}`));
+  const extra = seen ? {} : {...(module.dead !== undefined ? {dead: module.dead} : {}), ...(module.saturated !== undefined ? {saturated: module.saturated} : {})};
   parts.push(statistics("value", {...extra, ...forward}, "values", "var(--value)"));
   if (node.derivative && typeof node.derivative === "object")
     parts.push(statistics("local derivative", node.derivative, "local derivative", "var(--ink-soft)"));

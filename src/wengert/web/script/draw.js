@@ -42,7 +42,7 @@ function groups(ctx, box, seen, scale, closed, scene) {
 }
 
 function header(ctx, box, scene) {
-  const d = state.step === null ? scene.tint(box, state.direction, state.colour) : undefined;
+  const d = marksAt ? undefined : scene.tint(box, state.direction, state.colour);
   ctx.textBaseline = "middle";
   ctx.fillStyle = palette.soft;
   ctx.font = `600 11px ${FONT}`;
@@ -70,7 +70,7 @@ function clip(ctx, text, room) {
 
 function lines(ctx, scene, seen, scale, marks) {
   const limit = scene.limit(state.direction, "gain"), buckets = new Map(), curved = scale > 0.12;
-  const plain = state.step !== null;
+  const plain = marksAt !== null;
   for (const line of scene.lines) {
     const {a, b} = line;
     const x1 = a.x + a.w / 2, y1 = a.y + a.h, x2 = b.x + b.w / 2, y2 = b.y;
@@ -159,9 +159,9 @@ function closedBoxes(ctx, boxes, scene, scale) {
 
 function boxLevel(b, scene, mode, limit) {
   const d = marksAt ? marksAt(b) : scene.tint(b, state.direction, mode);
-  return d === undefined ? null : level(d, limit);
+  return d === undefined ? null : level(d, marksAt ? marksLimit : limit);
 }
-let marksAt = null; // while a training step is shown: box -> decades
+let marksAt = null, marksLimit = null; // while a training step is shown: box -> decades
 
 function label(ctx, b, scene, ink, mode) {
   const d = marksAt ? marksAt(b) : scene.tint(b, state.direction, mode);

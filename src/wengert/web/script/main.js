@@ -22,22 +22,26 @@ function drawNetwork() {
   const asTable = state.view === "table";
   $("canvas").hidden = $("zoom").hidden = asTable;
   $("table").hidden = !asTable;
-  const at = coloursAt(training());
+  const at = coloursNow();
   marksAt = at ? at.at : null;
+  marksLimit = at ? at.limit : null;
   if (asTable) $("table").replaceChildren(treeTable(scene, stage));
   else stage.redraw();
   drawLegend(at);
 }
 
+// a live run without a diagnosis is coloured by its newest record
+const coloursNow = () => coloursAt(training(), scene && !scene.data.ledger);
+
 function drawLegend(at) {
-  const mode = at ? "size" : state.colour, limit = scene.limit(state.direction, at ? "size" : mode);
+  const mode = at ? "size" : state.colour, limit = at ? at.limit : scene.limit(state.direction, mode);
   const bar = el("span", {class: "ramp", style: {background: `linear-gradient(90deg, ${palette.levels.join(",")})`}});
   const name = mode === "gain" ? t("gain") : `${t("size")} (${t("max")} = × 1)`;
   $("legend").replaceChildren(el("span", {}, `${name}, ${t(state.direction)}`), el("b", {}, factor(-limit)), bar, el("b", {}, factor(limit)));
 }
 
 function drawDetails() {
-  const at = coloursAt(training());
+  const at = coloursNow();
   $("details").replaceChildren(...details(scene, state.selected, at && at.record).flat(3).filter(Boolean));
 }
 

@@ -7,6 +7,9 @@ const MEASURES = {
   update: ["update ratio", r => r.parameters, p => p.update_ratio],
 };
 
+const WHOLE = [["grad_norm", "gradient norm", "var(--adjoint)"], ["update_ratio", "update ratio", "var(--value)"],
+  ["noise_scale", "gradient noise scale", "var(--ink-soft)"], ["curvature", "curvature along the step", "var(--good)"]];
+
 // a run that was taken up again begins with the step that it was taken up at: what came after that was made anew
 function steps(training) {
   const list = [];
@@ -22,12 +25,20 @@ function trainingCharts(training) {
   const records = thin(steps(training), 600);
   if (!records.length) return [word("p", "waiting for the first record", {class: "soft"})];
   const xs = records.map(r => r.step), mark = state.step === null ? null : state.step;
-  const whole = key => records.map(r => (r.whole || {})[key]);
+  const epochs = (training.records || []).filter(r => r.kind === "epoch" && r.metrics);
+  const metrics = [...new Set(epochs.flatMap(r => Object.keys(r.metrics)))];
+  const metric = (name, colour, dash) => ({name, colour, dash, xs: epochs.map(r => r.step), ys: epochs.map(r => r.metrics[name])});
   const parts = [];
   const figure = (title, node) => el("figure", {class: "card"}, el("figcaption", {}, title.charAt(0).toUpperCase() + title.slice(1)), node);
-  parts.push(figure(t("loss over training"), curves(t("loss over training"), [{name: t("Loss"), colour: "var(--mark)", xs, ys: records.map(r => r.loss)}], {mark})));
-  if (whole("grad_norm").some(x => x !== undefined))
-    parts.push(figure(t("gradient norm"), curves(t("gradient norm"), [{name: t("norm"), colour: "var(--adjoint)", xs, ys: whole("grad_norm")}], {log: true, mark})));
+  parts.push(figure(t("loss over training"), curves(t("loss over training"), [{name: t("Loss"), colour: "var(--mark)", xs, ys: records.map(r => r.loss)},
+      ...metrics.filter(m => /loss$/.test(m)).map(m => metric(m, m === "loss" ? "var(--ink-soft)" : "var(--adjoint)", "5 4"))], {mark})));
+  const others = metrics.filter(m => !/loss$/.test(m));
+  for (const m of others.slice(0, 2)) parts.push(figure(head(m), curves(m, [metric(m, "var(--good)")], {mark})));
+  for (const [key, name, colour] of WHOLE) {
+    const at = records.filter(r => (r.whole || {})[key] > 0);
+    if (at.length > 1 || (key === "grad_norm" && at.length))
+      parts.push(figure(t(name), curves(t(name), [{name: t(name), colour, xs: at.map(r => r.step), ys: at.map(r => r.whole[key])}], {log: true, mark})));
+  }
   const available = Object.keys(MEASURES).filter(m => records.some(r => Object.values(MEASURES[m][1](r) || {}).some(p => MEASURES[m][2](p) !== undefined)));
   if (!available.length) return [el("div", {class: "pair"}, parts)];
   const measure = available.includes(state.measure) ? state.measure : available[0];
@@ -103,9 +114,9 @@ function scrubber(training) {
 }
 
 // the colours of the network at one training step, from what was recorded for each module
-function coloursAt(training) {
-  if (state.step === null) return null;
-  const record = steps(training).find(r => r.step === state.step);
+function coloursAt(training, newestToo) {
+  const all = steps(training), newest = newestToo ? all[all.length - 1] : null;
+  const record = state.step === null ? newest : all.find(r => r.step === state.step);
   if (!record) return null;
   const sizes = new Map(), pick = a => state.direction === "backward" ? (a.gradient || {}).norm ?? (a.gradient || {}).std : a.norm ?? a.std;
   for (const [call, a] of Object.entries(record.activations || {})) {
@@ -120,5 +131,23 @@ function coloursAt(training) {
     }
     return undefined;
   };
-  return {record, at};
+  const low = Math.min(0, ...[...sizes.values()].filter(Number.isFinite).map(v => v - largest));
+  return {record: withHistograms(all, record), at, limit: [0.5, 1, 2, 4, 8, 16].find(x => x >= -low) || 16};
+}
+
+// histograms are taken more seldom than norms: the last ones before a step go with it
+function withHistograms(all, record) {
+  const found = {...record};
+  const before = all.slice(0, all.indexOf(record) + 1).reverse();
+  for (const part of ["activations", "parameters"]) {
+    const last = before.find(r => Object.values(r[part] || {}).some(e => e.histogram));
+    if (!last || last === record) continue;
+    found[part] = {};
+    for (const [name, e] of Object.entries(record[part] || {})) {
+      const old = last[part][name] || {};
+      found[part][name] = {...e, histogram: e.histogram || old.histogram,
+        gradient: {...e.gradient, histogram: (e.gradient || {}).histogram || (old.gradient || {}).histogram}};
+    }
+  }
+  return found;
 }
