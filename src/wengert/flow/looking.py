@@ -28,7 +28,6 @@ def light(look: Look, sample: int) -> Sheet:
     whole(sheet, look)
     for name, p in look.before.items():
         sheet.add(("parameters", name, "square"), of.square(p) / max(p.size, 1))
-        sheet.add(("parameters", name, "mean"), mean(p))
     for call in look.calls:
         activation(sheet, call, sample)
     return sheet
@@ -38,6 +37,7 @@ def thorough(look: Look, sample: int) -> Sheet:
     """That, and ranges, histograms, ranks, shattering, gradient noise and the curvature along the step."""
     sheet = light(look, sample)
     for name, p in look.before.items():
+        sheet.add(("parameters", name, "mean"), mean(p))
         of.ranges(sheet, ("parameters", name), p)
         gradient = look.gradients[name]
         sheet.add(("parameters", name, "gradient", "mean"), mean(gradient))
