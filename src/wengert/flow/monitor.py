@@ -59,9 +59,9 @@ class Monitor(Callback):
     - `parameters[name]`: `rms`, `norm`, `update_norm`, `update_ratio`, and `gradient` with the first two; thorough also
       `mean`, `std`, `min`, `max`, `zero` (fraction) and `histogram` (`low`, `high`, `counts`);
     - `activations[call]`: `module` and `class` (or function), `mean`, `std`, `rms`, `norm`, `saturated` (fraction of
-      numbers, for bounded activations), `dead` (fraction of units that are 0 for every example), `gradient`; thorough also
-      the above, `dead` of layers with weights (units that get gradient 0), `rank` (effective, of at most `rank_most`)
-      and `shattering`. Calls inside compiled loops and checkpoints are not seen.
+      numbers, for bounded activations), `dead` (fraction of units that are 0 for every example), `gradient`; thorough
+      also the above, `dead` of layers with weights (units that get gradient 0), `rank` (effective, of at most
+      `rank_most`) and `shattering`. Calls inside compiled loops and checkpoints are not seen.
 
     Example:
         >>> monitor = flow.Monitor(every=50)
