@@ -10,16 +10,9 @@ function hero(data) {
   if ((data.modules || []).length) numbers.push([t("modules"), number(data.modules.length)]);
   return el("div", {class: "hero"},
     verdict ? el("p", {class: "verdict", "data-healthy": verdict === "healthy"}, el("span", {class: "sign", "aria-hidden": "true"}, verdict === "healthy" ? "✓" : "!"), head(verdict)) : null,
-    el("div", {class: "said"}, state.language === "zh" && (data.findings || []).length ? el("p", {lang: "zh"}, inWords(data.findings[0])) : null,
+    el("div", {class: "said"}, state.language === "zh" && (data.findings || []).length ? el("p", {lang: "zh"}, inChinese(data.findings[0])) : null,
       el("p", {lang: "en", class: state.language === "zh" ? "soft" : null}, head(data.summary || ""))),
     numbers.length ? el("dl", {class: "numbers"}, numbers.map(([k, v]) => el("div", {}, el("dt", {}, k), el("dd", {}, v)))) : null);
-}
-
-// a finding said from its numbers, for the language that its own text is not in
-function inWords(f) {
-  const shares = Object.entries(f.shares || {}).sort((a, b) => b[1] - a[1]).slice(0, 3)
-    .map(([k, s]) => `${t(k)} ${percent(s)}`).join("、");
-  return `${t(f.kind)}${f.where ? `(${f.where})` : ""}${shares ? `:${shares}` : ""}。`;
 }
 
 function findings(data, stage) {
@@ -28,13 +21,14 @@ function findings(data, stage) {
     const shares = Object.entries(f.shares || {}).filter(([, s]) => s > 0.004).sort((a, b) => b[1] - a[1]);
     return el("article", {class: "finding"},
       el("h3", {}, el("span", {class: "rank", "aria-hidden": "true"}, String(k + 1)), head(f.kind)),
-      f.where ? el("p", {class: "where"}, f.where) : null,
-      el("p", {lang: "en"}, head(f.cause || "")),
+      f.where ? el("p", {class: "where"}, placeName(f.where)) : null,
+      state.language === "zh" ? el("p", {lang: "zh"}, inChinese(f)) : null,
+      el("p", {lang: "en", class: state.language === "zh" ? "soft" : null}, head(f.cause || "")),
       shares.length ? shareStrip(shares) : null,
       f.line ? source(f.line) : null,
       evidence(f.evidence),
       (f.remedies || []).length ? [el("h4", {}, t("Remedies")), el("ol", {class: "remedies"}, f.remedies.map(r =>
-        el("li", {}, el("b", {}, r.name), r.reason ? el("span", {}, ` ${r.reason}`) : null)))] : null,
+        el("li", {}, el("b", {}, phrase(r.name)), r.reason ? el("span", {}, ` ${phrase(r.reason)}`) : null)))] : null,
       (f.modules || []).length ? button(t("Show in the network"), {class: "small", onclick: () => stage.point(f.modules)}) : null);
   });
 }

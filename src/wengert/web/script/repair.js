@@ -21,7 +21,7 @@ function attempt(a) {
   }
   const c = a.criterion || {};
   return el("article", {class: "card attempt"},
-    el("div", {}, el("h3", {}, a.remedy || ""), el("p", {lang: "en"}, a.reason || ""),
+    el("div", {}, el("h3", {}, phrase(a.remedy || "")), el("p", {}, phrase(a.reason || "")),
       el("p", {}, el("span", {class: "tag", "data-good": a.verdict === "helped"}, head(a.verdict || ""))),
       c.before !== undefined ? el("p", {class: "soft"}, `${t("Criterion")}: ${number(c.before)} → ${number(c.after)}`) : null),
     lines.length ? el("figure", {}, el("figcaption", {}, t("Loss"), el("ul", {class: "legend"}, lines.map(l =>
