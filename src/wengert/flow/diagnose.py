@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from wengert.errors import ArgumentError
-from wengert.flow.finding import Case, Finding
+from wengert.flow.finding import Case, Finding, finite
 from wengert.flow.findings_depth import depth_findings
 from wengert.flow.findings_time import time_findings
-from wengert.flow.findings_training import noise_findings, rate_findings
+from wengert.flow.findings_training import Trial, noise_findings, rate_findings, trial
 from wengert.flow.findings_units import alike_findings, dead_findings, saturation_findings
 from wengert.flow.findings_wiring import nonfinite_findings, pairing_findings, wiring_findings
 from wengert.flow.recipe import Recipe
@@ -18,6 +18,9 @@ from wengert.flow.report import Report
 from wengert.source import at_user_line
 
 VERDICT = 0.5  # severity from which on a finding is a fault
+STRONG = 0.6  # from which on no other is looked for among the training settings
+HARD = ("disconnected", "frozen", "loss pairing")  # what no trial can excuse
+UNEXCUSED = ("short memory",)  # a batch can be told apart by its last steps
 CAUSES = {"dead units": ("vanishing", "missing shortcut", "small initialisation"),
           "saturation": ("vanishing", "large initialisation", "missing shortcut", "exploding"),
           "disconnected": ("vanishing", "dead units"),
@@ -77,12 +80,28 @@ def findings_of(case: Case) -> list[Finding]:
         *depth_findings(case),
         *time_findings(case),
     ]
-    known = {f.kind for f in found if f.severity >= VERDICT}
-    if not known & {"disconnected", "frozen"}:
-        found += rate_findings(case)
+    faults = [f for f in found if f.severity >= VERDICT]
+    if not any(f.kind in HARD for f in faults) and (faults or case.trains):
+        tried = trial(case)
+        for f in faults:
+            excused(f, tried)
+        if case.trains and not any(f.severity >= VERDICT and f.severity > STRONG for f in found):
+            found += rate_findings(case, tried)
     if not any(f.severity >= VERDICT for f in found):
         found += noise_findings(case)
     return ranked(found)
+
+
+def excused(f: Finding, tried: Trial) -> None:
+    """A finding about a model that learns nevertheless is worth knowing, but no fault."""
+    f.evidence["trial"] = {"steps": len(tried.losses) - 1, "loss before": finite(tried.losses[0]),
+                           "loss after": finite(tried.losses[-1])}  # fmt: skip
+    if tried.learns and f.kind not in UNEXCUSED:
+        f.severity = min(f.severity, 0.4)
+        f.cause += (
+            f"; yet it learns: {len(tried.losses) - 1} steps on this batch bring the loss from {tried.losses[0]:.3g} "
+            f"to {tried.losses[-1]:.3g}"
+        )
 
 
 def ranked(found: list[Finding]) -> list[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -10,15 +11,24 @@ from typing import Any
 import numpy as np
 
 from wengert import nn
+from wengert.errors import WengertError
+from wengert.flow.ledger import ledger
+from wengert.flow.probe import record
 from wengert.flow.profile import RECURRENT, Batch, Call, Profile, norm, profile
-from wengert.flow.recipe import Recipe
+from wengert.flow.recipe import Recipe, copied
 from wengert.flow.remedies import surgery
 from wengert.flow.remedies.activations import is_activation
 from wengert.flow.remedies.layers import NORMS
 from wengert.flow.remedies.remedy import Remedy
+from wengert.flow.walk import walk
 from wengert.nn.module import Module
 
 CELLS = (nn.RNNCell, nn.LSTMCell, nn.GRUCell)
+KINDS = (
+    "vanishing", "exploding", "dead units", "saturation", "large initialisation", "small initialisation",
+    "missing shortcut", "short memory", "learning rate too high", "learning rate too low", "gradient noise",
+    "non-finite", "disconnected", "frozen", "shattered", "loss pairing",
+)  # fmt: skip
 TRANSFORMERS = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
 
 
@@ -76,7 +86,19 @@ class Case:
         self.batch = batch
         self.trains = settled  # whether the optimizer is the user's own
         self.profile: Profile = profile(self.model, self.loss_fn, batch)
-        self.ledger: Any = None
+
+    @functools.cached_property
+    def walk(self) -> Any:
+        """The recorded steps of the loss with every edge's gain; None where they can't be recorded."""
+        try:
+            return walk(record(copied(self.model), self.loss_fn, *self.batch))
+        except (WengertError, NotImplementedError):
+            return None
+
+    @functools.cached_property
+    def ledger(self) -> Any:
+        """The gain ledger from the loss back to the input; None where it can't be had."""
+        return None if self.walk is None else ledger(self.walk)
 
     @property
     def is_module(self) -> bool:

@@ -26,7 +26,8 @@ EXPLODING = 1.5
 LARGE_GAIN = 2.9  # σ_w √fan_in, of which √2 keeps a ReLU's scale, and twice that no activation's
 SMALL_SIGNAL = 1e-2  # rms of the last layer's input over that of the first's
 DEEP = 16  # layers with weights from which on plain nets of good scale shatter
-BOUNDED = (nn.Sigmoid, nn.Tanh, nn.Hardtanh, nn.Hardsigmoid, nn.Softsign)
+SQUASHING = ("Sigmoid", "Hardsigmoid", "LogSigmoid", "Softsign", "Softmax")
+SUITED = {"ReLU": 1.41, "LeakyReLU": 1.41, "PReLU": 1.35, "ELU": 1.25, "GELU": 1.5, "SiLU": 1.6, "Sigmoid": 1.0}
 
 
 def decades(case: Case) -> list[tuple[Call, float]]:
@@ -78,10 +79,7 @@ def main_activation(case: Case) -> str:
 
 def shares_of(case: Case, total: float) -> dict[str, float]:
     """The share of each kind in a change of that many decades, of the kinds that go the same way."""
-    if case.ledger is not None:
-        by_kind = case.ledger
-    else:
-        by_kind = rough(case)
+    by_kind = case.ledger.by_kind if case.ledger is not None else rough(case)
     same = {k: v for k, v in by_kind.items() if v * total > 0 and k != "loss"}
     whole = sum(same.values())
     if not whole or not math.isfinite(whole):
@@ -98,7 +96,7 @@ def rough(case: Case) -> dict[str, float]:
     chain = calls[ends[0] : ends[-1] + 1]
     total: dict[str, float] = {}
     for a, b in itertools.pairwise(chain):
-        kind = "weights" if b.weighted else "normalisation" if isinstance(b.module, layers.NORMS) else "activation"
+        kind = "weight" if b.weighted else "normalisation" if isinstance(b.module, layers.NORMS) else "activation"
         total[kind] = total.get(kind, 0.0) + log10(norm(a.gradient) / norm(b.gradient))
     return total
 
@@ -128,17 +126,33 @@ def _evidence(case: Case, steps: list[tuple[Call, float]]) -> dict[str, Any]:
 
 def source_of(case: Case, shares: dict[str, float], total: float) -> str:
     """The kind of cause that counts most; weights whose scale is that of a usual start are not blamed for losses."""
-    middle = float(np.median([gain(c) for c in case.layers[:-1]])) if len(case.layers) > 1 else gain(case.layers[0])
-    kind = next(iter(shares), "weights")
-    kind = "weights" if kind == "weight" else kind
-    bounded = main_activation(case) in ("Sigmoid", "Hardsigmoid", "LogSigmoid")
+    excess = weight_excess(case)
     if total < 0:
-        if bounded:
+        if excess < max(total, -30.0) / 2:
+            return "weights"
+        if any(type(c.module).__name__ in SQUASHING for c in case.activations()):
             return "activation"
-        return "weights" if kind in ("activation", "weights") else kind
-    if middle > LARGE_GAIN or kind == "activation":
+        if len(case.layers) >= DEEP:
+            return "depth"
+        kind = next(iter(shares), "weight")
+        return "weights" if kind in ("weight", "activation", "other") else kind
+    if excess > total / 3 or len(case.layers) < DEEP:
         return "weights"
-    return kind
+    return "depth"
+
+
+def weight_excess(case: Case) -> float:
+    """By how many decades the weights of all hidden layers together exceed what suits the activations behind them."""
+    total, calls = 0.0, case.profile.calls
+    for c in case.layers[:-1]:
+        at = next(i for i, other in enumerate(calls) if other is c)
+        behind = next((d for d in calls[at + 1 : at + 3] if d in case.activations()), None)
+        if any(isinstance(d.module, layers.NORMS) for d in calls[at + 1 : at + 2]):
+            continue
+        suited = SUITED.get(type(behind.module).__name__, 1.0) if behind is not None else 1.2
+        size = gain(c)
+        total += log10(size / suited) if size > 0 else -30.0
+    return total
 
 
 def vanishing(case: Case, steps: list[tuple[Call, float]], at: Call, total: float) -> Finding:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,9 +15,10 @@ from wengert.flow.profile import Batch, checked_loss, norm
 from wengert.flow.recipe import Held, copied
 from wengert.flow.remedies import training
 from wengert.nn.module import Module
-from wengert.optim.parameters import parameters, slots
+from wengert.optim.parameters import parameters
 
-STEPS = 10  # on the one batch
+STEPS = 60  # of a trial, on the one batch
+LEARNS = 0.7  # of the loss with targets exchanged, below which a model has learned to tell examples apart
 REACH = 4096.0  # how many steps far the line is looked along
 TOO_SHORT = 500.0  # steps in the same direction that still lower the loss
 UNLEARNED = 0.6  # of the loss with targets exchanged, above which a model has learned little
@@ -29,35 +30,70 @@ def loss_of(case: Case, model: Any, batch: Batch | None = None) -> float:
     return float(np.asarray(checked_loss(case.loss_fn(copied(model), *(batch or case.batch)))))
 
 
-def exchanged(case: Case) -> float:
+def exchanged(case: Case, model: Any = None) -> float:
     """The loss when the last argument (the targets) is given to other examples: what can be had without the input."""
     batch = case.batch
     if len(batch) < 2 or not hasattr(batch[-1], "shape") or not getattr(batch[-1], "shape", ()):
         return math.nan
-    order = np.random.default_rng(0).permutation(len(batch[-1]))
+    targets = np.asarray(batch[-1])
+    order = np.random.default_rng(0).permutation(len(targets))
+    if np.array_equal(targets[order], targets):
+        order = np.roll(np.arange(len(targets)), 1)
+    if np.array_equal(targets[order], targets) or len(np.unique(targets)) < 2:
+        return math.nan
     try:
-        return loss_of(case, case.model, (*batch[:-1], np.asarray(batch[-1])[order]))
+        return loss_of(case, case.model if model is None else model, (*batch[:-1], targets[order]))
     except (WengertError, ValueError, IndexError):
         return math.nan
 
 
-def few_steps(case: Case, rate: float | None = None, steps: int = STEPS) -> list[float]:
-    """The loss before each of some steps with the recipe on this batch, and after them."""
+class Trial(NamedTuple):
+    """A short training on the one batch.
+
+    Attributes:
+        losses: before each step.
+        start, end: the loss over that with the targets given to other examples, before and after the steps: 1 where the
+            output says nothing about an example, 0 where it says all.
+    """
+
+    losses: list[float]
+    start: float
+    end: float
+
+    @property
+    def finite(self) -> bool:
+        return all(map(math.isfinite, self.losses)) and not math.isnan(self.end)
+
+    @property
+    def learns(self) -> bool:
+        """Whether what the model says about an example has become its own, or the loss has fallen by far."""
+        if not self.finite:
+            return False
+        if math.isfinite(self.start):
+            return self.end < LEARNS
+        return self.losses[-1] < LEARNS * self.losses[0]
+
+
+def trial(case: Case, rate: float | None = None, steps: int = STEPS) -> Trial:
+    """Train a copy on this batch for some steps, with the recipe's settings."""
     recipe = case.recipe if rate is None else case.recipe.but(learning_rate=rate)
-    model = copied(case.model)
-    inner = model if isinstance(model, Module) else Held(model)
-    optimizer = recipe.make_optimizer(inner)
-    objective = recipe.objective()
-    losses = []
-    for _ in range(steps):
-        loss, grads = value_and_grad(lambda m: checked_loss(objective(m, *case.batch)))(inner)
-        losses.append(float(np.asarray(loss)))
-        if not math.isfinite(losses[-1]):
-            break
-        optimizer.update(inner, grads)
-    else:
-        losses.append(loss_of(case, inner.held if isinstance(inner, Held) else inner))
-    return losses
+    start = own_share(case, case.model)
+    # compiling pays where steps are long
+    executor = None if any(hasattr(c.module, "kernel_size") for c in case.profile.calls) else "numpy"
+    curve = recipe.train([tuple(case.batch)], steps, executor=executor)
+    losses = [float(v) for v in curve.losses]
+    end = own_share(case, curve.model) if curve.finite else math.nan
+    if curve.finite:
+        losses.append(loss_of(case, curve.model))
+    return Trial(losses, start, end)
+
+
+def own_share(case: Case, model: Any) -> float:
+    """The loss over that with targets exchanged between examples; infinite where that can't be said."""
+    other = exchanged(case, model)
+    if not math.isfinite(other) or other == 0:
+        return math.inf
+    return loss_of(case, model) / other if other > 0 else math.inf
 
 
 def along_step(case: Case) -> dict[float, float]:
@@ -85,46 +121,47 @@ def along_step(case: Case) -> dict[float, float]:
     return found
 
 
-def rate_findings(case: Case) -> list[Finding]:
-    """A learning rate too high or too low; only where the optimizer is known."""
-    if not case.trains or not [s for s in slots(case.model) if not (s.buffer or s.frozen)]:
+def rate_findings(case: Case, tried: Trial) -> list[Finding]:
+    """A learning rate too high or too low, where the optimizer is known and the model didn't learn in the trial."""
+    rate, losses = case.recipe.learning_rate, tried.losses
+    if tried.finite and (tried.learns or (tried.start < UNLEARNED and tried.end < UNLEARNED)):
         return []
-    losses = few_steps(case)
-    rate, first = case.recipe.learning_rate, losses[0]
-    chance = exchanged(case)
-    bound = max(first, chance if math.isfinite(chance) else first)
-    late = losses[-3:]
-    broken = not all(map(math.isfinite, losses))
-    if broken or min(late) > bound + 0.3 * abs(bound) + 1e-12:
-        return [too_high(case, losses, broken)]
-    if math.isfinite(chance) and first < UNLEARNED * chance:
-        return []  # has learned: steps are meant to be short now
+    worse = not tried.finite or losses[-1] > 1.3 * max(losses[0], 1e-12)
+    for times in (10.0, 100.0, 1e3, 1e4, 1e5):
+        slower = trial(case, rate / times)
+        if slower.learns or (worse and slower.finite and slower.losses[-1] < 0.95 * slower.losses[0]):
+            return [too_high(case, tried, rate / times, slower)]
+        if not worse and times >= 100:
+            break
+    if worse:
+        return []
     line = along_step(case)
     best = min(line, key=lambda t: line[t])
-    gain = (line[0.0] - losses[-1]) / max(abs(line[0.0]), 1e-30)
-    if best >= TOO_SHORT and gain < 0.02:
+    if best >= TOO_SHORT and (losses[0] - losses[-1]) < 0.05 * abs(losses[0]):
         return [too_low(case, line, best, rate)]
+    for times in (10.0, 100.0, 1000.0):
+        faster = trial(case, rate * times)
+        if faster.learns:
+            return [too_low(case, line, 8 * times, rate)]
     return []
 
 
-def too_high(case: Case, losses: list[float], broken: bool) -> Finding:
-    """Steps that raise the loss."""
-    rate = case.recipe.learning_rate
-    good = rate
-    for _ in range(8):
-        good /= 4
-        trial = few_steps(case, good)
-        if all(map(math.isfinite, trial)) and trial[-1] < trial[0] and max(trial) < 1.05 * trial[0] + 1e-12:
-            break
-    end = "is no longer finite" if broken else f"has gone from {losses[0]:.3g} to {losses[-1]:.3g}"
-    count = len(losses) - 1
-    cause = f"after {count} steps with learning rate {rate:.3g} on one batch the loss {end}; with {good:.2g} it falls"
+def too_high(case: Case, tried: Trial, good: float, slower: Trial) -> Finding:
+    """Steps that raise the loss, or throw the model to where nothing is learned."""
+    rate, losses = case.recipe.learning_rate, tried.losses
+    end = "is no longer finite" if not tried.finite else f"has gone from {losses[0]:.3g} to {losses[-1]:.3g}"
+    cause = (
+        f"after {len(losses) - 1} steps with learning rate {rate:.3g} on one batch the loss {end}; with {good:.2g} it "
+        f"goes from {slower.losses[0]:.3g} to {slower.losses[-1]:.3g}"
+    )
     remedies = [
-        training.learning_rate(good, "the loss falls at every step with it"),
-        training.learning_rate(good / 4, "leaves room for batches with a larger curvature"),
+        training.learning_rate(good, "the loss falls with it"),
+        training.learning_rate(good / 5, "leaves room for batches with a larger curvature"),
+        training.learning_rate(good * 3, "as far as it may go"),
         training.clip_norm(1.0, "bounds the step"),
     ]
-    evidence = {"loss by step": [finite(v) for v in losses], "learning rate": rate, "learning rate that works": good}
+    shown = losses[:: max(1, len(losses) // 10)]
+    evidence = {"loss by step": [finite(v) for v in shown], "learning rate": rate, "learning rate that works": good}
     return Finding(
         "learning rate too high", [], cause, "learning rate", 0.97, evidence, {"learning rate": 1.0}, remedies
     )
@@ -133,14 +170,15 @@ def too_high(case: Case, losses: list[float], broken: bool) -> Finding:
 def too_low(case: Case, line: dict[float, float], best: float, rate: float) -> Finding:
     """Steps of which hundreds could be made at once."""
     good = rate * best / 8
+    sane = 3e-3 if "Adam" in case.recipe.optimizer.__name__ else math.inf
     cause = (
         f"along the first step the loss falls until it is {best:.0f} times as long: the rate {rate:.2g} is far "
         "too small"
     )
     evidence = {"loss at multiples of the step": {f"{t:g}": finite(v) for t, v in line.items()}, "learning rate": rate}
     remedies = [
-        training.learning_rate(good, f"an eighth of the {best:.0f} steps at once"),
-        training.learning_rate(good / 8, "the same, more careful"),
+        training.learning_rate(min(good, sane), f"an eighth of the {best:.0f} steps at once"),
+        training.learning_rate(min(good, sane) / 8, "the same, more careful"),
         training.adaptive(1e-3, "steps of the same size whatever the size of the gradient"),
     ]
     return Finding("learning rate too low", [], cause, "learning rate", 0.7, evidence, {"learning rate": 1.0}, remedies)

@@ -40,8 +40,9 @@ def dead_findings(case: Case) -> list[Finding]:
     rectified = _rectified(case)
     if not rectified and not any(s < 1 for _, s in part):
         return []
-    place = whole[-1:] if whole else [c for c, _ in part]
-    if whole and not _zero_output(case, whole[-1]):
+    off = [c for c in whole if _zero_output(case, c)][:1]  # those behind it are off because it is
+    place = off if whole else [c for c, _ in part]
+    if not place:
         return []
     worst = max(s for _, s in part)
     behind = main_activation(case)

@@ -11,6 +11,7 @@ from wengert import tree
 from wengert.errors import WengertError
 from wengert.flow.finding import Case, Finding, finite, place
 from wengert.flow.findings_depth import mending
+from wengert.flow.ledger import where
 from wengert.flow.profile import Batch, checked_loss, first_nonfinite, norm, rms
 from wengert.flow.recipe import copied
 from wengert.flow.remedies import pairing, training
@@ -108,11 +109,38 @@ def wiring_findings(case: Case) -> list[Finding]:
             )
             found.append(Finding("disconnected", lost, cause, "graph", 1.0 if share > 0.5 else 0.7,
                                  {"parameters": len(lost), "of": len(free)}))  # fmt: skip
+        elif flat := flat_step(case):
+            name, place_, line = flat
+            cause = (
+                f"the derivative of {name} is 0 everywhere: no gradient reaches {len(idle)} of {len(free)} parameters"
+            )
+            before = sorted({n.rsplit(".", 1)[0] for n in idle})
+            found.append(Finding("disconnected", [place_] if place_ else before, cause, "operation", 1.0,
+                                 {"parameters": len(idle), "of": len(free)}, line=line))  # fmt: skip
     if frozen:
         names = f"{len(frozen)} of {len(case.profile.parameters)} parameters are frozen"
         found.append(Finding("frozen", frozen, names, "frozen", 0.2, {"frozen": len(frozen)}, {},
                              [training.unfreeze((), "lets all parameters be trained")]))  # fmt: skip
     return found
+
+
+FLAT = ("sign", "round", "floor", "ceil", "trunc", "rint", "stop_gradient", "heaviside")
+
+
+def flat_step(case: Case) -> tuple[str, str, Any] | None:
+    """A step whose derivative is 0 for every input, where the gradient ends: its name, module and line."""
+    if case.walk is None:
+        return None
+    steps = case.walk.recording.steps
+    for e in case.walk.edges:
+        node = steps[e.step]
+        if e.leaving == -math.inf < e.arriving and node.primitive.name in FLAT:
+            return node.primitive.name, where(node)[0], node.source
+    arrived = {e.step for e in case.walk.edges if e.arriving > -math.inf}
+    for i, node in enumerate(steps):
+        if i in arrived and node.primitive.name in FLAT:
+            return node.primitive.name, where(node)[0], node.source
+    return None
 
 
 def pairing_findings(case: Case) -> list[Finding]:
@@ -130,6 +158,16 @@ def pairing_findings(case: Case) -> list[Finding]:
     unit = bool(z.min() >= 0 and z.max() <= 1)
     labels = y.dtype.kind in "iu" and y.ndim == 1 and rows and len(y) == len(z)
     part = _last_output(case)
+    if labels and -1 <= p.loss < 0 and _same(p.loss, lambda: F.nll_loss(F.softmax(z, -1), y)):
+        cause = "nll_loss is given probabilities, not their logarithms: errors that are sure of themselves cost little"
+        return [Finding("loss pairing", [], cause, "loss", 0.95, {}, {"loss": 1.0}, [pairing.with_cross_entropy()])]
+    if labels and not softmax and unit and part is not None and _same(p.loss, lambda: F.cross_entropy(z, y)):
+        cause = (
+            f"the output is a {type(case.model.get_submodule(part)).__name__} between 0 and 1, and cross entropy takes "
+            "its softmax: logits that differ by at most 1 give no class much more than the others"
+        )
+        remove = pairing.without_output(part, True, "cross entropy takes logits of any size")
+        return [Finding("loss pairing", _named(part), cause, "loss", 0.95, {}, {"loss": 1.0}, [remove])]
     if labels and softmax and _same(p.loss, lambda: F.cross_entropy(z, y)):
         lowest = math.log(1 + (z.shape[1] - 1) / math.e)
         remove = pairing.without_output(part, False, "cross entropy applies its own, to logits")

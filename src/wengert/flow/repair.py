@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -79,6 +80,38 @@ class Repair(NamedTuple):
         ]  # fmt: skip
         after = self.record.after
         return {"repaired": self.repaired, "attempts": tried, "settings": self.recipe.describe(), "after": after.data()}
+
+    def save(self, path: str | os.PathLike[str], metric: tuple[str, float, float] | None = None) -> None:
+        """Write the report of the given model, with this repair: `.html`, `.json` or `.txt`, as `Report.save`.
+
+        Args:
+            path: of the file.
+            metric: a name with a number before and after, to stand on the page: `("test accuracy", 0.1, 0.98)`.
+        """
+        held = self.record.before.repair
+        self.record.before.repair = _Saved(self, metric)
+        try:
+            self.record.before.save(path)
+        finally:
+            self.record.before.repair = held
+
+
+class _Saved(NamedTuple):
+    """A repair with the metric that is shown beside it."""
+
+    repair: Repair
+    metric: tuple[str, float, float] | None
+
+    def data(self) -> dict[str, Any]:
+        data = self.repair.data()
+        if self.metric is not None:
+            data["metric"] = dict(zip(("name", "before", "after"), self.metric, strict=True))
+        return data
+
+    def __str__(self) -> str:
+        return str(self.repair) + (
+            "" if self.metric is None else f"\n{self.metric[0]}: {self.metric[1]:.4g} → {self.metric[2]:.4g}"
+        )
 
 
 def repair(

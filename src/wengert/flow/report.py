@@ -30,7 +30,6 @@ class Report:
     Attributes:
         verdict: the kind of the most important finding that is a fault, or "healthy".
         findings: `Finding`s, the most important first.
-        ledger: by how many decades each kind of operation changes the gradient on its way back.
         loss: of the batch.
         layers: for each layer with weights its name, class, decades of gradient relative to the last layer, size of
             output, of gradient and of weights.
@@ -40,8 +39,12 @@ class Report:
         self.case = case
         self.findings = findings
         self.loss = case.profile.loss
-        self.ledger = case.ledger
         self.repair: Any = None
+
+    @property
+    def ledger(self) -> Any:
+        """By how many decades each kind of operation, module and turn changes the gradient; see `flow.ledger`."""
+        return self.case.ledger
 
     @property
     def faults(self) -> list[Finding]:

@@ -8,7 +8,7 @@ from typing import Any
 from wengert import nn
 from wengert.array.elementwise import log, maximum
 from wengert.flow.recipe import Recipe
-from wengert.flow.remedies.remedy import Remedy
+from wengert.flow.remedies.remedy import Remedy, on_settings
 from wengert.flow.remedies.surgery import exchange
 from wengert.nn import functional as F
 from wengert.nn.module import Module
@@ -71,19 +71,12 @@ def with_output(kind: str, why: str) -> Remedy:
     return Remedy(f"{kind} before the loss", why, lambda r: r.but(model=Followed(r.model, then)))
 
 
-def with_cross_entropy(part: str | None, sigmoid: bool, why: str) -> Remedy:
-    """Cross entropy of logits instead of a quadratic loss on probabilities, for targets that are classes.
+def logits_loss(model: Any, x: Any, y: Any) -> Any:
+    """Cross entropy of logits and classes."""
+    return F.cross_entropy(model(x), y)
 
-    The loss function becomes `cross_entropy(model(x), y)`, for batches `(x, y)`.
-    """
 
-    def loss_fn(model: Any, x: Any, y: Any) -> Any:
-        z = model(x)
-        if sigmoid:
-            return F.binary_cross_entropy_with_logits(z, y)
-        return F.cross_entropy(z, y)
-
-    def change(recipe: Recipe) -> Recipe:
-        return without_output(part, sigmoid, why).change(recipe).but(loss_fn=loss_fn)
-
-    return Remedy("cross entropy for the quadratic loss", why, change, settings=True)
+def with_cross_entropy() -> Remedy:
+    """`cross_entropy(model(x), y)` for a loss that takes probabilities for their logarithms, for batches `(x, y)`."""
+    why = "takes logits, and the logarithm of their softmax itself"
+    return on_settings("cross entropy of the logits", why, lambda recipe: recipe.but(loss_fn=logits_loss))
