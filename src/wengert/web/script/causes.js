@@ -7,7 +7,8 @@ function hero(data) {
   if (total !== undefined) numbers.push([`${t("gradient")}, ${t("whole way")}`, `${decades(total)} (${factor(total)})`]);
   const nodes = data.nodes || [];
   if (nodes.length) numbers.push([t("operations"), number(nodes.filter(n => (n.role || "step") === "step").length)]);
-  if ((data.modules || []).length) numbers.push([t("modules"), number(data.modules.length)]);
+  const modules = (data.modules || []).filter(m => m.path && m.class !== "turn" && m.class !== "function");
+  if (modules.length) numbers.push([t("modules"), number(modules.length)]);
   return el("div", {class: "hero"},
     verdict ? el("p", {class: "verdict", "data-healthy": verdict === "healthy"}, el("span", {class: "sign", "aria-hidden": "true"}, verdict === "healthy" ? "✓" : "!"), head(verdict)) : null,
     el("div", {class: "said"}, state.language === "zh" && (data.findings || []).length ? el("p", {lang: "zh"}, inChinese(data.findings[0])) : null,

@@ -35,7 +35,7 @@ const WORDS = {zh: {
   "gradients of parameters": "参数的梯度", "gradients of activations": "激活的梯度", "spread of parameters": "参数的离散程度",
   "spread of activations": "激活的离散程度", "dead units of activations": "激活的死亡比例", "all": "全部", "of": "/",
   "where the gradient goes": "梯度流向何处", "the network in training": "训练中的网络",
-  "more rows are not shown: close some modules": "行未显示:请折叠一些模块", "from": "来自", "to": "去往",
+  "more rows are not shown: close some modules": "行未显示：请折叠一些模块", "from": "来自", "to": "去往",
   "the model as given": "原模型", "the mended model": "修复后的模型", "theory": "理论", "parameters": "参数",
   "modules": "模块", "operations": "运算", "layers": "层", "Skip to the network": "跳到网络图", "depth scale": "深度尺度",
   "whole way": "全程", "at the loss": "在损失处", "gradient at the input end": "输入端的梯度",
@@ -51,11 +51,11 @@ const LONG = {
     ranges: "Each row is a parameter or layer, each column a recorded step; colour is the size, in decades against the middle of the picture.",
   },
   zh: {
-    keys: "方向键在方框间移动,回车展开或折叠,+ 和 − 缩放,0 适应窗口,Esc 折叠所在模块。",
-    causes: "每一类运算使信号大小改变的数量级(10 的幂)。沿任意一条路径相加,精确等于总变化。",
-    backward: "梯度:从损失回到输入", forward: "信号:从输入到损失",
-    shares: "梯度的精确占比,总和为 100 %。负的占比表示与其余部分方向相反。",
-    ranges: "每行是一个参数或层,每列是一次记录;颜色表示大小(相对于全图中位数的数量级)。",
+    keys: "方向键在方框间移动，回车展开或折叠，+ 和 − 缩放，0 适应窗口，Esc 折叠所在模块。",
+    causes: "每一类运算使信号大小改变的数量级(10 的幂)。沿任意一条路径相加，精确等于总变化。",
+    backward: "梯度：从损失回到输入", forward: "信号：从输入到损失",
+    shares: "梯度的精确占比，总和为 100 %。负的占比表示与其余部分方向相反。",
+    ranges: "每行是一个参数或层，每列是一次记录；颜色表示大小(相对于全图中位数的数量级)。",
   },
 };
 const t = word => (WORDS[state.language] || {})[word] ?? word;
