@@ -23,7 +23,7 @@ RECTIFIERS = ("relu", "relu6", "threshold")  # whose units are dead where they p
 
 
 def light(look: Look, sample: int) -> Sheet:
-    """Sizes of parameters, gradients and updates; mean and size of activations and of their gradients."""
+    """Sizes of parameters, gradients, updates, activations and of their gradients; units that are dead or saturated."""
     sheet = Sheet()
     whole(sheet, look)
     for name, p in look.before.items():
@@ -44,13 +44,16 @@ def thorough(look: Look, sample: int) -> Sheet:
         of.ranges(sheet, ("parameters", name, "gradient"), gradient)
     for call in look.calls:
         path = ("activations", call.name)
-        of.ranges(sheet, path, of.some_examples(call.output, sample))
+        y = of.some_examples(call.output, sample)
+        sheet.add((*path, "mean"), mean(y))
+        of.ranges(sheet, path, y)
         a = of.matrix(call.output)
         if a is not None and a.shape[1] > 1:
             sheet.add((*path, "rank"), of.effective_rank(a))
             sheet.add((*path, "rank_most"), min(a.shape[0] - 1, a.shape[1]))
         if call.cotangent is not None:
             some = of.some_examples(call.cotangent, sample)
+            sheet.add((*path, "gradient", "mean"), mean(some))
             of.ranges(sheet, (*path, "gradient"), some)
             if isinstance(call.module, WEIGHTED):
                 sheet.add((*path, "dead"), of.never(some))
@@ -80,7 +83,7 @@ def activation(sheet: Sheet, call: Call, sample: int) -> None:
         "class": type(call.module).__name__ if call.module is not None else call.function,
     }
     y = of.some_examples(call.output, sample)
-    of.basic(sheet, path, y)
+    sheet.add((*path, "square"), of.square(y) / max(y.size, 1))
     sheet.add((*path, "size"), call.output.size)
     slow = saturated(call, y)
     if slow is not None:

@@ -28,7 +28,7 @@ from wengert.train.fit import Run
 from wengert.train.look import Look
 from wengert.train.step import loss_and_metrics
 
-SELDOM = 500  # steps between thorough looks, at least, unless asked for otherwise
+SELDOM = 1000  # steps between thorough looks, at least, unless asked for otherwise
 
 
 class Monitor(Callback):
@@ -40,7 +40,7 @@ class Monitor(Callback):
 
     Args:
         every: steps between looks.
-        thorough: steps between thorough looks, a multiple of `every`; by default the first one from 500.
+        thorough: steps between thorough looks, a multiple of `every`; by default the first one from 1000.
         sample: how many numbers of one activation are looked at, at most: the first examples of the batch that hold so
             many. None: all of them.
         keep: how many records are kept in memory. When there are more, every other one of the older half goes.
@@ -58,10 +58,10 @@ class Monitor(Callback):
       beyond which larger ones pay less (of linear layers on matrices, for losses that are means);
     - `parameters[name]`: `rms`, `norm`, `update_norm`, `update_ratio`, and `gradient` with the first two; thorough also
       `mean`, `std`, `min`, `max`, `zero` (fraction) and `histogram` (`low`, `high`, `counts`);
-    - `activations[call]`: `module` and `class` (or function), `mean`, `std`, `rms`, `norm`, `saturated` (fraction of
-      numbers, for bounded activations), `dead` (fraction of units that are 0 for every example), `gradient`; thorough
-      also the above, `dead` of layers with weights (units that get gradient 0), `rank` (effective, of at most
-      `rank_most`) and `shattering`. Calls inside compiled loops and checkpoints are not seen.
+    - `activations[call]`: `module` and `class` (or function), `rms`, `norm`, `saturated` (fraction of numbers, for
+      bounded activations), `dead` (fraction of units that are 0 for every example), `gradient`; thorough also the
+      above, `dead` of layers with weights (units that get gradient 0), `rank` (effective, of at most `rank_most`) and
+      `shattering`. Calls inside compiled loops and checkpoints are not seen.
 
     Example:
         >>> monitor = flow.Monitor(every=50)

@@ -68,12 +68,6 @@ def square(x: Array) -> Array:
     return sum_(x * x)
 
 
-def basic(sheet: Sheet, path: Path, x: Array) -> None:
-    """Mean and mean square."""
-    sheet.add((*path, "mean"), mean(x))
-    sheet.add((*path, "square"), square(x) / max(x.size, 1))
-
-
 def ranges(sheet: Sheet, path: Path, x: Array) -> None:
     """Least and largest, the fraction of zeros, and a histogram of `BINS` bins between those two.
 
