@@ -19,7 +19,8 @@ from wengert.optim.parameters import parameters
 
 STEPS = 60  # of a trial, on the one batch
 LEARNS = 0.7  # of the loss with targets exchanged, below which a model has learned to tell examples apart
-REACH = 4096.0  # how many steps far the line is looked along
+REACH = 2.0**22  # how many steps far the line is looked along
+SLACK = 1e-5  # of the loss: what is lost in rounding
 TOO_SHORT = 500.0  # steps in the same direction that still lower the loss
 UNLEARNED = 0.6  # of the loss with targets exchanged, above which a model has learned little
 NOISY = 100.0  # batches that the gradient would have to be averaged over
@@ -70,7 +71,8 @@ class Trial(NamedTuple):
         if not self.finite:
             return False
         if math.isfinite(self.start):
-            return self.end < LEARNS
+            chance = self.losses[0] / max(self.start, 1e-30)
+            return self.end < LEARNS and self.losses[-1] < 1.3 * max(self.losses[0], chance)
         return self.losses[-1] < LEARNS * self.losses[0]
 
 
@@ -115,9 +117,9 @@ def along_step(case: Case) -> dict[float, float]:
         for s, a, b in zip(parameters(holder), start, ends, strict=True):
             s.assign((a + t * size * (b - a)).astype(s.value.dtype))
         found[t] = loss_of(case, holder.held if isinstance(holder, Held) else holder)
-        if not found[t] < best:
+        if not found[t] <= best + SLACK * abs(best):
             break
-        best, t = found[t], 2 * t
+        best, t = min(best, found[t]), 2 * t
     return found
 
 

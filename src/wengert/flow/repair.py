@@ -17,7 +17,7 @@ from wengert.flow.verify import SEEDS, STEPS, Verification, _Shown, judge, run
 from wengert.source import at_user_line
 
 MOST = 12  # remedies that are tried
-ENOUGH = 0.15  # by which share of the loss a mended model has to get ahead to be taken at once
+ENOUGH = 0.3  # by which share of the loss a mended model has to get ahead to be taken at once
 
 
 class Attempt(NamedTuple):
@@ -185,7 +185,7 @@ class _Search:
             return Repair(self.first.model, Record(before, before, []), self.first, True)
         start = current = self.curves(self.first)
         tried: set[str] = set()
-        while not report.healthy and len(self.attempts) < most:
+        while not (report.healthy and _falls(current)) and len(self.attempts) < most:
             step = self.next_step(report, current, tried, most)
             if step is None:
                 break
@@ -198,7 +198,7 @@ class _Search:
         self, report: Report, current: list[Curve], tried: set[str], most: int
     ) -> tuple[Recipe, list[Curve], Report] | None:
         """The first remedy that makes the model healthy, or else the one that helped most."""
-        options: list[tuple[float, int, Recipe, list[Curve], Report]] = []
+        options: list[tuple[tuple[Any, ...], int, Recipe, list[Curve], Report]] = []
         for finding in report.faults:
             for remedy in finding.remedies:
                 if remedy.name in tried or len(self.attempts) >= most:
@@ -208,13 +208,15 @@ class _Search:
                 if outcome is None:
                     continue
                 recipe, curves, after, gain = outcome
-                if after.healthy and gain > ENOUGH:
+                good = after.healthy and _falls(curves)
+                if good and gain > ENOUGH:
                     self.keep()
                     return recipe, curves, after
-                options.append((gain, len(self.attempts) - 1, recipe, curves, after))
+                rank = (good, -_end(curves))
+                options.append((rank, len(self.attempts) - 1, recipe, curves, after))
         if not options:
             return None
-        gain, number, recipe, curves, after = max(options, key=lambda o: (o[0], o[1]))
+        _, number, recipe, curves, after = max(options, key=lambda o: o[:2])
         self.keep(number)
         return recipe, curves, after
 
@@ -244,7 +246,7 @@ class _Search:
 
 def _gain(before: list[Curve], after: list[Curve]) -> float:
     """The share of the loss that is gone at the end of the runs; 1 where there was no end before."""
-    old, new = [sum(c.end() for c in curves) / len(curves) for curves in (before, after)]
+    old, new = _end(before), _end(after)
     if not math.isfinite(new):
         return -math.inf
     if not math.isfinite(old):
@@ -256,4 +258,14 @@ def _clearly_better(before: list[Curve], after: list[Curve]) -> bool:
     """Whether the mended model ends lower than the given one, and lower than it began itself."""
     if _gain(before, after) <= 0.01:
         return False
-    return all(c.finite and c.end() < c.losses[: max(2, len(c.losses) // 20)].mean() for c in after)
+    return _falls(after)
+
+
+def _end(curves: list[Curve]) -> float:
+    """The mean loss at the end of the runs."""
+    return sum(c.end() for c in curves) / len(curves)
+
+
+def _falls(curves: list[Curve]) -> bool:
+    """Whether every run ends lower than it began."""
+    return all(c.finite and c.end() < c.losses[: max(2, len(c.losses) // 20)].mean() for c in curves)
