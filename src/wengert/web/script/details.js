@@ -2,7 +2,8 @@
 const STATS = ["norm", "mean", "std", "min", "max", "zero", "dead", "saturated"];
 
 function details(scene, box, record) {
-  if (!box) return [word("p", "Click a box to see its numbers.", {class: "soft"}), el("p", {class: "soft"}, long("keys"))];
+  if (!box) return [word("p", "Click a box to see its numbers.", {class: "soft"}), el("p", {class: "soft"}, long("keys")),
+    ...scene && scene.data.ledger ? details(scene, scene.root, null) : []];
   const node = box.node || {}, module = box.module || {};
   const parts = [el("h3", {}, box.name), el("p", {class: "soft path"}, [...box.trail.slice(1, -1).map(b => b.name), box.cls].filter(Boolean).join(" › "))];
   const facts = [];

@@ -116,6 +116,7 @@ class Scene {
 
   // decades that a box adds, from the ledger of its module or the edges of its step
   gain(box, way) {
+    if (box === this.root) return ((this.data.ledger || {})[way] || {}).total;
     if (box.node) return box.gains ? meanGain(box.gains, way === "backward" ? "gain" : "forward") : undefined;
     const entry = this.ledgers[way].get(box.path);
     if (entry) return entry.total;
@@ -125,6 +126,7 @@ class Scene {
   }
 
   kinds(box, way) {
+    if (box === this.root) return ((this.data.ledger || {})[way] || {}).by_kind || {};
     const entry = this.ledgers[way].get(box.path);
     if (entry) return entry.by_kind || {};
     const sums = {};
@@ -172,7 +174,7 @@ class Scene {
       const boxes = named.length > 2 ? named : [...this.leaves.values()];  // steps inside often cancel one another
       const sizes = boxes.map(b => Math.abs(this.tint(b, way, mode) ?? 0)).sort((a, b) => a - b);
       const high = sizes.length ? sizes[Math.floor(0.95 * (sizes.length - 1))] : 1;
-      this.scales[key] = [0.5, 1, 2, 4, 8, 16].find(x => x >= high) || 16;
+      this.scales[key] = [1, 2, 4, 8, 16].find(x => x >= high) || 16;
     }
     return this.scales[key];
   }

@@ -167,6 +167,14 @@ class Stage {
     set({arranged: this.scene.version});
   }
 
+  // by the keyboard one goes in; Escape comes out again
+  enter(box) {
+    if (box.leaf) return;
+    if (!box.open) this.toggle(box);
+    this.select(box.children[0]);
+    this.visit(box.children[0]);
+  }
+
   // bring a box into sight
   visit(box) {
     if (!this.size) return;
@@ -202,7 +210,7 @@ class Stage {
     }
     const does = {
       "+": () => this.zoom(1.25), "=": () => this.zoom(1.25), "-": () => this.zoom(0.8), "0": () => this.fit(),
-      Enter: () => now && this.toggle(now), " ": () => now && this.toggle(now),
+      Enter: () => now && this.enter(now), " ": () => now && this.toggle(now),
       Escape: () => {
         if (!now || now.parent === this.scene.root || !now.parent) return;
         const outer = now.parent;

@@ -132,7 +132,7 @@ function coloursAt(training, newestToo) {
     return undefined;
   };
   const low = Math.min(0, ...[...sizes.values()].filter(Number.isFinite).map(v => v - largest));
-  return {record: withHistograms(all, record), at, limit: [0.5, 1, 2, 4, 8, 16].find(x => x >= -low) || 16};
+  return {record: withHistograms(all, record), at, limit: [1, 2, 4, 8, 16].find(x => x >= -low) || 16};
 }
 
 // histograms are taken more seldom than norms: the last ones before a step go with it

@@ -43,7 +43,7 @@ const WORDS = {zh: {
 }};
 const LONG = {
   en: {
-    keys: "Arrow keys go from box to box, Enter opens or closes, + and − zoom, 0 fits, Escape closes the module around.",
+    keys: "Arrow keys go from box to box, Enter goes in, Space opens or closes, + and − zoom, 0 fits, Escape comes out again.",
     causes: "Decades (powers of ten) that each kind of step adds to the size of the signal on its way. Along every path " +
       "they add up to the whole, exactly.",
     backward: "The gradient, from the loss back to the input", forward: "The signal, from the input to the loss",
@@ -51,7 +51,7 @@ const LONG = {
     ranges: "Each row is a parameter or layer, each column a recorded step; colour is the size, in decades against the middle of the picture.",
   },
   zh: {
-    keys: "方向键在方框间移动，回车展开或折叠，+ 和 − 缩放，0 适应窗口，Esc 折叠所在模块。",
+    keys: "方向键在方框间移动，回车进入，空格展开或折叠，+ 和 − 缩放，0 适应窗口，Esc 退出。",
     causes: "每一类运算使信号大小改变的数量级(10 的幂)。沿任意一条路径相加，精确等于总变化。",
     backward: "梯度：从损失回到输入", forward: "信号：从输入到损失",
     shares: "梯度的精确占比，总和为 100 %。负的占比表示与其余部分方向相反。",
