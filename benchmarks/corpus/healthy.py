@@ -170,10 +170,11 @@ RULES = (
 
 
 def healthy() -> Iterator[Healthy]:
-    """Every one of them once."""
+    """Every one of them once, and with two more seeds."""
     seen = set()
     for rule in RULES:
-        for found in rule():
-            if found.plan not in seen:
-                seen.add(found.plan)
-                yield found
+        for found, more in itertools.product(rule(), (0, 100, 200)):
+            plan = found.plan.but(seed=found.plan.seed + more)
+            if plan not in seen:
+                seen.add(plan)
+                yield Healthy(plan, found.rule)

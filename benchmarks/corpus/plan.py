@@ -82,6 +82,12 @@ class Plan:
         return " ".join([self.arch, self.task, *(f"{k}={v}" for k, v in self.changes(plain).items())])
 
     @property
+    def structure(self) -> str:
+        """What a compiled step depends on: everything but numbers."""
+        return self.but(seed=0, gain=1.0, gain_at=None, bias_at=None, recurrent_gain=None, gate_bias=None, lr=0.0,
+                        head_gain=1.0, head_bias=0.0, dead=0.0, noise=0.0, steps=0, pretrain=0).text  # fmt: skip
+
+    @property
     def number(self) -> int:
         """A checksum of the plan."""
         return zlib.crc32(self.text.encode())

@@ -14,7 +14,6 @@ import os
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 
 from corpus.faults import Faulty, faulty
@@ -23,6 +22,7 @@ from corpus.plan import Plan
 from corpus.training import fails, learns, scores
 from wengert.train.progress import Progress
 
+ENOUGH, HEALTHY = 28, 540  # of one rule, and in all
 SCORES = Path(__file__).with_name("scores.json")
 
 
@@ -36,14 +36,27 @@ def save(found: dict[str, list[float]]) -> None:
     SCORES.write_text("{\n" + rows + "\n}\n")
 
 
-def plans(faults: Iterable[Faulty], sound: Iterable[Healthy]) -> list[Plan]:
-    """All that are to be trained, those of equal structure together, so that compiled steps are used again."""
-    wanted = {p for f in faults for p in (f.plan, f.twin)} | {h.plan for h in sound}
+def _cost(f: Faulty, found: dict[str, list[float]], known: set[str]) -> int:
+    """How much work it is to validate: nothing, training, or compiling too."""
+    return sum(0 if p.text in found else 1 if p.structure in known else 4 for p in (f.plan, f.twin))
 
-    def structure(p: Plan) -> str:
-        return f"{p.arch} {p.task} {p.depth} {p.width} {p.act} {p.norm} {p.optimizer}"
 
-    return sorted(wanted, key=lambda p: (zlib.crc32(structure(p).encode()), p.text))
+def wanted(found: dict[str, list[float]]) -> list[Plan]:
+    """What is to be trained next: of each rule as many candidates as are missing, with their twins; healthy ones."""
+    faults, sound = valid(found)
+    every = [p for f in faulty() for p in (f.plan, f.twin)] + [h.plan for h in healthy()]
+    known = {p.structure for p in every if p.text in found}
+    missing = {f.label.rule: ENOUGH for f in faulty()}
+    for f in faults:
+        missing[f.label.rule] -= 1
+    plans: set[Plan] = set()
+    candidates = [h.plan for h in healthy() if h.rule != "plain" and h.plan.text not in found]
+    plans |= set(sorted(candidates, key=lambda p: p.structure not in known)[: max(0, HEALTHY - len(sound))])
+    for f in sorted(faulty(), key=lambda f: _cost(f, found, known)):
+        if missing[f.label.rule] > 0 and not (f.plan.text in found and f.twin.text in found):
+            missing[f.label.rule] -= 1
+            plans |= {f.plan, f.twin}
+    return sorted((p for p in plans if p.text not in found), key=lambda p: (zlib.crc32(p.structure.encode()), p.text))
 
 
 def valid(found: dict[str, list[float]]) -> tuple[list[Faulty], list[Healthy]]:
@@ -62,25 +75,24 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="train everything anew")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     args = parser.parse_args()
-    candidates, sound = faulty(), list(healthy())
-    everything = plans(candidates, sound)
     found = {} if args.again else saved()
-    todo = [p for p in everything if p.text not in found]
     bar, saved_at = Progress(True), time.monotonic()
     bar.begin(0)
     os.environ.setdefault("WENGERT_NUM_THREADS", "1")
     with multiprocessing.get_context("spawn").Pool(args.processes, maxtasksperchild=150) as pool:
-        for n, (text, values) in enumerate(pool.imap_unordered(_score, todo, chunksize=8), 1):
-            found[text] = values
-            if bar.due():
-                bar.draw("validating", n, len(todo), {})
-            if time.monotonic() - saved_at > 20:
-                save(found)
-                saved_at = time.monotonic()
-    bar.end("validated", len(todo), {})
-    wanted = {p.text for p in everything}
-    save({k: v for k, v in found.items() if k in wanted})
+        while todo := wanted(found):
+            for n, (text, values) in enumerate(pool.imap_unordered(_score, todo, chunksize=4), 1):
+                found[text] = values
+                if bar.due():
+                    bar.draw("validating", n, len(todo), {})
+                if time.monotonic() - saved_at > 20:
+                    save(found)
+                    saved_at = time.monotonic()
+            save(found)
+    bar.end("validated", len(found), {})
     good, well = valid(found)
+    candidates = [f for f in faulty() if f.plan.text in found and f.twin.text in found]
+    sound = [h for h in healthy() if h.plan.text in found]
     print(f"faulty: {len(good)} of {len(candidates)} borne out; healthy: {len(well)} of {len(sound)}")
     kept, had = Counter(f.label.rule for f in good), Counter(f.label.rule for f in candidates)
     for rule, count in had.items():
