@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import wengert as wg
-from wengert import flow, nn
+from wengert import flow, nn, optim, train
 from wengert.flow.picture import picture, statistics
 from wengert.nn import functional as F
 
@@ -120,3 +120,19 @@ def test_a_report_saves_the_page(tmp_path: Path) -> None:
     report.save(tmp_path / "flow.html")
     text = (tmp_path / "flow.html").read_text()
     assert text.startswith("<!doctype html>") and "Content-Security-Policy" in text and '"primitive":"sigmoid"' in text
+
+
+def test_a_report_shows_the_training_that_a_monitor_saw(tmp_path: Path) -> None:
+    model, loss_fn, *batch = CASES["plain"]()
+    report = flow.diagnose(model, loss_fn, *batch)
+    monitor = flow.Monitor(every=1, folder=tmp_path / "run", pace=0)
+    train.fit(model, optim.SGD(model, 0.1), loss_fn, [tuple(batch)] * 3, epochs=1, callbacks=[monitor], progress=False)
+    report.training = monitor
+    live = report.data()["training"]
+    report.training = tmp_path / "run"
+    read = report.data()["training"]
+    for found in (live, read):
+        assert [r["step"] for r in found["records"] if r["kind"] == "step"] == [1, 2, 3]
+        assert [m["class"] for m in found["run"]["modules"]][-3:] == ["Linear", "Sigmoid", "Linear"]
+    report.save(tmp_path / "flow.html")
+    assert '"training":{' in (tmp_path / "flow.html").read_text()

@@ -81,19 +81,24 @@ class Repair(NamedTuple):
         after = self.record.after
         return {"repaired": self.repaired, "attempts": tried, "settings": self.recipe.describe(), "after": after.data()}
 
-    def save(self, path: str | os.PathLike[str], metric: tuple[str, float, float] | None = None) -> None:
+    def save(
+        self, path: str | os.PathLike[str], metric: tuple[str, float, float] | None = None, training: Any = None
+    ) -> None:
         """Write the report of the given model, with this repair: `.html`, `.json` or `.txt`, as `Report.save`.
 
         Args:
             path: of the file.
             metric: a name with a number before and after, to stand on the page: `("test accuracy", 0.1, 0.98)`.
+            training: the `flow.Monitor` that watched the mended model's training, or its run folder.
         """
-        held = self.record.before.repair
-        self.record.before.repair = _Saved(self, metric)
+        report = self.record.before
+        held = report.repair, report.training
+        report.repair = _Saved(self, metric)
+        report.training = held[1] if training is None else training
         try:
-            self.record.before.save(path)
+            report.save(path)
         finally:
-            self.record.before.repair = held
+            report.repair, report.training = held
 
 
 class _Saved(NamedTuple):

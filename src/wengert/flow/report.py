@@ -15,8 +15,10 @@ import numpy as np
 from wengert.errors import ArgumentError, WengertError
 from wengert.flow.finding import Case, Finding, finite, place
 from wengert.flow.findings_depth import decades
+from wengert.flow.monitor import Monitor
 from wengert.flow.picture import picture, said_line
 from wengert.flow.profile import norm, rms
+from wengert.flow.run import read_run
 from wengert.source import at_user_line
 from wengert.web import page
 
@@ -40,6 +42,7 @@ class Report:
         self.findings = findings
         self.loss = case.profile.loss
         self.repair: Any = None
+        self.training: Any = None  # a Monitor, or the run folder that it wrote
 
     @property
     def ledger(self) -> Any:
@@ -146,6 +149,7 @@ class Report:
             ],
             **self._network(),
             **({} if self.repair is None else {"repair": self.repair.data()}),
+            **({} if self.training is None else {"training": run_data(self.training)}),
         }  # fmt: skip
 
     def _network(self) -> dict[str, Any]:
@@ -161,6 +165,8 @@ class Report:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the report: `.json` as data, `.txt` as text, `.html` as a page that needs nothing else.
+
+        The training that `report.training` holds (a Monitor, or its run folder) is part of the data and of the page.
 
         Raises:
             ArgumentError: another ending, or a path that can't be written.
@@ -183,6 +189,14 @@ class Report:
 
     def _page(self) -> str:
         return page(self.data())
+
+
+def run_data(training: Any) -> dict[str, Any]:
+    """What a monitor saw, or its run folder holds, as the page reads it."""
+    if isinstance(training, Monitor):
+        return {"run": training.started, "records": training.records}
+    saved = read_run(training)
+    return {"run": saved.meta, "records": saved.records}
 
 
 def statistics(x: np.ndarray | None) -> dict[str, Any]:

@@ -192,6 +192,7 @@ function lane(a, b) {
   if (link && link.lane !== undefined) return outer.x + link.lane;
   const home = b.parent;
   if (home !== outer && b.y - home.y > 100) return home.x + home.w - 6;
+  if (a.parent !== outer && a.parent.y + a.parent.h - a.y - a.h > 60) return a.x + a.w / 2; // straight down and out
   return undefined;
 }
 
