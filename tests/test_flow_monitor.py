@@ -355,3 +355,29 @@ def test_a_number_that_is_not_finite_does_no_harm():
     x[0, 0] = 1e300  # the square overflows in float32
     record, _ = one_look(model, x=x, rate=1e-300)
     assert b"Infinity" not in as_json(record) and b"NaN" not in as_json(record)
+
+
+def test_looks_and_watches_of_several_callbacks_come_to_their_owners():
+    class Watching(train.Callback):
+        every = 2
+
+        def __init__(self):
+            self.seen = []
+
+        def watch(self, model, grads, loss):
+            return loss
+
+        def on_step(self, run, seen):
+            self.seen.append((run.step, float(seen)))
+
+    class Looking(Watching):
+        every, passive, watch = 3, True, None
+
+        def look(self, step):
+            assert [c.function for c in step.calls] == ["Linear", "relu", "Linear"]
+            return step.loss + 100
+
+    model, both = net(), [Watching(), Looking()]
+    train.fit(model, optim.SGD(model, 0.1), loss_fn, (X, Y), 1, both, batch_size=8, progress=False)
+    assert [s for s, _ in both[0].seen] == [2, 4, 6] and [s for s, _ in both[1].seen] == [3, 6]
+    assert both[1].seen[1][1] == pytest.approx(both[0].seen[2][1] + 100)
