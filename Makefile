@@ -8,7 +8,7 @@ WORKERS ?= 2
 .PHONY: demo test check table
 
 demo: $(VENV)/.stamp
-	$(BIN)/python examples/tour.py
+	$(BIN)/python -m wengert demo
 
 test: check
 	$(BIN)/python -m pytest -n $(WORKERS)
@@ -25,5 +25,5 @@ table: $(VENV)/.stamp # the contract table, from the primitives themselves
 $(VENV)/.stamp: pyproject.toml
 	@echo "setting up $(VENV) (about a minute)"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test,data]"
 	touch $@

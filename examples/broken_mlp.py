@@ -4,8 +4,7 @@
     wengert diagnose examples/broken_mlp.py --repair --html flow.html
     python examples/broken_mlp.py [folder]
 
-The command runs this file, and finds `model`, `loss_fn`, its arguments `x` and `y`, and `optimizer` by their names. Run as
-a program, it trains the model, mends it and trains again, and leaves a page in `out/` or in the folder given.
+The command runs this file, and finds `model`, `loss_fn`, `batch` and `optimizer` by their names. Run as a program, it trains the model, mends it and trains again, and leaves a page in `out/` or in the folder given.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ hidden = [layer for _ in range(LAYERS - 1) for layer in (nn.Linear(WIDTH, WIDTH)
 model = nn.Sequential(*hidden, nn.Linear(WIDTH, 10))
 optimizer = optim.Adam(model, learning_rate=1e-3)
 (x, y), (x_test, y_test) = data.digits()
+batch = x[:256], y[:256]
 
 
 def loss_fn(model, x, y):
@@ -37,7 +37,7 @@ def learn(model, optimizer, epochs):
 def main(folder: Path) -> None:
     before = learn(model, optimizer, epochs=6)
     print(f"before: test accuracy {100 * before:.1f} %")
-    mended = flow.repair(model, loss_fn, x, y, optimizer=optimizer)
+    mended = flow.repair(model, loss_fn, *batch, batches=(x, y), optimizer=optimizer)
     print(mended.record.before)
     print(mended)
     after = learn(mended.model, mended.recipe.make_optimizer(mended.model), epochs=15)

@@ -52,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return options.run(options)
     except WengertError as error:
         sys.stdout.flush()
-        print(f"wengert: {error}", file=sys.stderr)
+        caller = f"  at {sys._getframe(1).f_code.co_filename}:"  # no line of the user's
+        text = "\n".join(line for line in str(error).splitlines() if not line.startswith(caller))
+        print(f"wengert: {text}", file=sys.stderr)
         return WRONG
     except KeyboardInterrupt:
         print("\nwengert: stopped", file=sys.stderr)

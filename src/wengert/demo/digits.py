@@ -24,11 +24,11 @@ before = learn(model, optim.Adam(model), epochs=6)
 print(f"test accuracy: {before:.1%}; chance is 10 %")
 
 # %% What is wrong with it?
-report = flow.diagnose(model, loss_fn, x, y)
+report = flow.diagnose(model, loss_fn, x[:256], y[:256])
 print(report)
 
 # %% What helps? Remedies are tried in turn, and judged by short trainings side by side
-mended = flow.repair(model, loss_fn, x, y)
+mended = flow.repair(model, loss_fn, x[:256], y[:256], batches=(x, y))
 print(mended)
 
 # %% Train the mended net
