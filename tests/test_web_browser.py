@@ -129,6 +129,35 @@ def test_everything_has_a_name_for_the_screen_reader(browser: Chromium, full: st
     assert len(seen["main"]) == 1 and len(seen["navigation"]) == 1
 
 
+CONTRAST = """(() => {
+  const light = c => { c /= 255; return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4; };
+  const luminance = ([r, g, b]) => 0.2126 * light(r) + 0.7152 * light(g) + 0.0722 * light(b);
+  const read = text => (text.match(/[\\d.]+/g) || []).map(Number), weak = [];
+  for (const e of document.querySelectorAll("body *")) {
+    const own = [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
+    if (!own || /^(script|style|noscript|title)$/i.test(e.tagName) || e.closest(".unseen, .skip, [hidden]")) continue;
+    let behind = e, ground = [255, 255, 255];
+    for (; behind; behind = behind.parentElement) {
+      const c = read(getComputedStyle(behind).backgroundColor);
+      if (c.length === 3 || c[3] === 1) { ground = c; break; }
+    }
+    const style = getComputedStyle(e), ink = read(e instanceof SVGElement ? style.fill : style.color);
+    const [low, high] = [luminance(ink), luminance(ground)].sort((a, b) => a - b);
+    if ((high + 0.05) / (low + 0.05) < 4.5) weak.push(e.textContent.slice(0, 30));
+  }
+  return weak;
+})()"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_text_stands_out(browser: Chromium, full: str, tmp_path: Path, theme: str) -> None:
+    """A contrast of 4.5, as the Web Content Accessibility Guidelines 2.2 ask (1.4.3)."""
+    browser.open_text(full, tmp_path, f"#language=en&theme={theme}")
+    assert browser.run(CONTRAST) == []
+    weakened = CONTRAST.replace("4.5", "22")  # nothing is better than 21: so the search does look at texts
+    assert len(browser.run(weakened)) > 100
+
+
 def test_the_slider_moves_everything_through_the_training(browser: Chromium, full: str, tmp_path: Path) -> None:
     browser.open_text(full, tmp_path, "#language=en&theme=light")
     slider = "document.querySelector('#scrub input')"
