@@ -20,6 +20,8 @@ from wengert.source import at_user_line
 VERDICT = 0.5  # severity from which on a finding is a fault
 STRONG = 0.6  # from which on no other is looked for among the training settings
 HARD = ("disconnected", "frozen", "loss pairing")  # what no trial can excuse
+CHAOTIC = ("exploding", "saturation", "large initialisation")  # by which a batch can be learned by heart
+CERTAIN = 0.9
 UNEXCUSED = ("short memory",)  # a batch can be told apart by its last steps
 CAUSES = {"dead units": ("vanishing", "missing shortcut", "small initialisation"),
           "saturation": ("vanishing", "large initialisation", "missing shortcut", "exploding"),
@@ -96,7 +98,7 @@ def excused(f: Finding, tried: Trial) -> None:
     """A finding about a model that learns nevertheless is worth knowing, but no fault."""
     f.evidence["trial"] = {"steps": len(tried.losses) - 1, "loss before": finite(tried.losses[0]),
                            "loss after": finite(tried.losses[-1])}  # fmt: skip
-    if tried.learns and f.kind not in UNEXCUSED:
+    if tried.learns and f.kind not in UNEXCUSED and not (f.kind in CHAOTIC and f.severity >= CERTAIN):
         f.severity = min(f.severity, 0.4)
         f.cause += (
             f"; yet it learns: {len(tried.losses) - 1} steps on this batch bring the loss from {tried.losses[0]:.3g} "

@@ -23,6 +23,7 @@ from wengert.flow.remedies.surgery import Call as Shape
 
 VANISHING = -2.2  # decades at which plain nets of digits stop learning; PyTorch's own start loses 0.4 a ReLU layer
 EXPLODING = 1.5
+WILD = 3.7  # decades from which on what is learned doesn't carry over to other examples
 LARGE_GAIN = 2.9  # σ_w √fan_in, of which √2 keeps a ReLU's scale, and twice that no activation's
 SMALL_SIGNAL = 1e-2  # rms of the last layer's input over that of the first's
 DEEP = 16  # layers with weights from which on plain nets of good scale shatter
@@ -194,7 +195,8 @@ def exploding(case: Case, steps: list[tuple[Call, float]], at: Call, total: floa
     where = [c.name for c, d in steps if d >= EXPLODING / 2]
     clip = training.clip_norm(clip_threshold(case), "holds the step, though not the gradient's direction, in bounds")
     return Finding(
-        "exploding", where, _shares_text(shares, total, case, len(steps)), source, min(1.0, 0.6 + total / 20),
+        "exploding", where, _shares_text(shares, total, case, len(steps)), source,
+        0.95 if total > WILD else 0.6 + total / 20,
         _evidence(case, steps), shares, [*mending(case, source, small=False), clip],
     )  # fmt: skip
 

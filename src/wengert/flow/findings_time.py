@@ -10,12 +10,13 @@ import numpy as np
 from wengert import nn
 from wengert.flow.finding import CELLS, Case, Finding, finite
 from wengert.flow.findings_depth import clip_threshold
-from wengert.flow.profile import RECURRENT, Call, log10, norm
+from wengert.flow.profile import RECURRENT, Call, log10, norm, rms
 from wengert.flow.remedies import recurrent, training
 from wengert.flow.remedies.remedy import Remedy, together
 
 DROWNED = -5.0  # decades between the gradients of the last steps and of the first
 BURST = 2.5
+STRETCHED = 2.4  # rms singular value of recurrent weights
 SHORTEST = 8  # steps, below which nothing is said
 
 
@@ -52,15 +53,33 @@ def over_time(case: Case) -> list[Times]:
 
 def time_findings(case: Case) -> list[Finding]:
     """Far steps drowned by near ones, and gradients that grow from step to step."""
+    found = large_recurrence(case)
     times = [t for t in over_time(case) if not getattr(t.module, "bidirectional", False)]
     if not times:
-        return []
+        return found
     least, most = min(times, key=lambda t: t.decades), max(times, key=lambda t: t.decades)
-    found = []
     if least.decades <= DROWNED:
         found.append(_drowned(case, least))
     if most.decades >= BURST:
         found.append(_burst(case, most))
+    return found
+
+
+def large_recurrence(case: Case) -> list[Finding]:
+    """Recurrent weights that stretch a state so far that it is thrown to and fro."""
+    found = []
+    for name, m in case.modules(*RECURRENT, *CELLS):
+        sizes = {n: rms(np.asarray(w)) * math.sqrt(w.shape[1]) for n, w in vars(m).items() if n.startswith("weight_hh")}
+        worst = max(sizes.values(), default=0.0)
+        if worst > STRETCHED:
+            cause = f"recurrent weights make a state {worst:.2g} times as long at every step; 1 keeps its length"
+            turn = recurrent.orthogonal_remedy("keep a state's length from step to step")
+            clip = training.clip_norm(1.0, "bounds what single steps do")
+            more = [g for g in (_gated(m, 2),) if g is not None]
+            remedies = [turn, together(turn, clip), *(together(turn, g) for g in more)]
+            evidence: dict[str, Any] = {n: finite(v, 3) for n, v in sizes.items()}
+            found.append(Finding("large initialisation", [name], cause, "recurrence", 0.95, evidence,
+                                 {"recurrence": 1.0}, remedies))  # fmt: skip
     return found
 
 

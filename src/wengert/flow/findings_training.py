@@ -60,6 +60,7 @@ class Trial(NamedTuple):
     losses: list[float]
     start: float
     end: float
+    blank: float = math.nan  # the loss when the last layer's weights are 0: what an output that says nothing costs
 
     @property
     def finite(self) -> bool:
@@ -68,7 +69,7 @@ class Trial(NamedTuple):
     @property
     def learns(self) -> bool:
         """Whether what the model says about an example has become its own, or the loss has fallen by far."""
-        if not self.finite:
+        if not self.finite or self.losses[-1] > self.blank:
             return False
         if math.isfinite(self.start):
             chance = self.losses[0] / max(self.start, 1e-30)
@@ -87,7 +88,19 @@ def trial(case: Case, rate: float | None = None, steps: int = STEPS) -> Trial:
     end = own_share(case, curve.model) if curve.finite else math.nan
     if curve.finite:
         losses.append(loss_of(case, curve.model))
-    return Trial(losses, start, end)
+    return Trial(losses, start, end, blank_loss(case))
+
+
+def blank_loss(case: Case) -> float:
+    """The loss of the model with a last layer of zeros; NaN where there is none."""
+    if case.last is None:
+        return math.nan
+    model = copied(case.model)
+    layer = model.get_submodule(case.last) if case.last else model
+    layer.weight = layer.weight * 0
+    if getattr(layer, "bias", None) is not None:
+        layer.bias = layer.bias * 0
+    return 1.02 * loss_of(case, model)
 
 
 def own_share(case: Case, model: Any) -> float:

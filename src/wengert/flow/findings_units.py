@@ -16,6 +16,7 @@ from wengert.nn.module import Module
 
 DEAD = 0.8  # of a layer's units
 SATURATED = 0.5  # of a layer's outputs
+HOPELESS = 0.8  # of them: what is learned then doesn't carry over to other examples
 FLAT = 0.02  # share of a derivative's largest value that counts as saturated
 
 
@@ -34,8 +35,8 @@ def dead_findings(case: Case) -> list[Finding]:
     shares = [(c, dead_share(c)) for c in case.layers[:-1]]
     whole = [c for c, s in shares if s == 1.0]
     part = [(c, s) for c, s in shares if s >= DEAD]
-    if not part or case.profile.examples < 2:
-        return []
+    if not part or case.profile.examples < 2 or any(not np.any(np.asarray(c.module.weight)) for c in case.layers[:-1]):
+        return []  # weights of zero are a fault of their own
     # below a layer that is wholly dead nothing arrives: the layer itself is the place
     rectified = _rectified(case)
     if not rectified and not any(s < 1 for _, s in part):
@@ -128,8 +129,10 @@ def saturation_findings(case: Case) -> list[Finding]:
         f"largest): what it reads has size {size:.2g} on average"
     )
     evidence = {"saturated share by layer": [finite(s, 3) for _, s in shares], "mean size of inputs": finite(size, 3)}
-    return [Finding("saturation", [c.name for c, _ in bad], cause, "weights", min(1.0, 0.6 + worst / 4), evidence,
-                    {"activation": 1.0}, mending(case, "weights", small=True))]  # fmt: skip
+    severity = 0.95 if worst > HOPELESS else 0.6 + worst / 4
+    where = [c.name for c, _ in bad]
+    remedies = mending(case, "weights", small=True)
+    return [Finding("saturation", where, cause, "weights", severity, evidence, {"activation": 1.0}, remedies)]
 
 
 def flat_kind(c: Call) -> bool:

@@ -136,9 +136,9 @@ def flat_step(case: Case) -> tuple[str, str, Any] | None:
         node = steps[e.step]
         if e.leaving == -math.inf < e.arriving and node.primitive.name in FLAT:
             return node.primitive.name, where(node)[0], node.source
-    arrived = {e.step for e in case.walk.edges if e.arriving > -math.inf}
-    for i, node in enumerate(steps):
-        if i in arrived and node.primitive.name in FLAT:
+    norms = case.walk.norms
+    for node in reversed(steps):  # a step without any derivative has no edge
+        if node.primitive.name in FLAT and any(norms[o.index] > -math.inf for o in node.outputs):
             return node.primitive.name, where(node)[0], node.source
     return None
 
