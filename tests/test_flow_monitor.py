@@ -381,3 +381,22 @@ def test_looks_and_watches_of_several_callbacks_come_to_their_owners():
     train.fit(model, optim.SGD(model, 0.1), loss_fn, (X, Y), 1, both, batch_size=8, progress=False)
     assert [s for s, _ in both[0].seen] == [2, 4, 6] and [s for s, _ in both[1].seen] == [3, 6]
     assert both[1].seen[1][1] == pytest.approx(both[0].seen[2][1] + 100)
+
+
+def test_steps_in_between_run_the_same_program_as_without_a_monitor():
+    traced = []
+
+    def counting(model, x, y):
+        traced.append(1)
+        return loss_fn(model, x, y)
+
+    def run(*monitors):
+        model = net()
+        train.fit(model, optim.SGD(model, 0.1), counting, (X, Y), 2, monitors, batch_size=8, progress=False)
+
+    run()
+    assert len(traced) == 1
+    run(flow.Monitor(every=1000))
+    assert len(traced) == 1  # nothing was compiled, so it was that program
+    run(flow.Monitor(every=5, thorough=5))
+    assert len(traced) == 3  # the step that looks, where the loss stands twice

@@ -47,6 +47,30 @@ def test_a_run_is_read_back_as_it_was(tmp_path):
     assert flow.ranges_picture(run.steps).startswith("<svg")
 
 
+def test_a_loop_of_ones_own_writes_a_run(tmp_path):
+    nn.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3))
+    optimizer = optim.SGD(model, 0.1)
+    monitor = flow.Monitor(every=2, thorough=4, folder=tmp_path, pace=0)
+
+    def train_step(model, optimizer, x, y):
+        loss, grads = monitor.value_and_grad(loss_fn)(model, x, y)
+        optimizer.update(model, grads)
+        return loss
+
+    step = monitor.jit(train_step)
+    with pytest.raises(KeyError), monitor:
+        for _ in range(5):
+            step(model, optimizer, X, Y)
+        monitor.note("half of it")
+        raise KeyError("stop")
+    run = read_run(tmp_path)
+    assert [(r["kind"], r["step"]) for r in run.records] == [
+        ("start", 0), ("step", 2), ("step", 4), ("note", 4), ("end", 4),
+    ]  # fmt: skip
+    assert run.records[-1]["reason"] == "KeyError: 'stop'" and len(run.meta["parameters"]) == 4
+
+
 def test_records_come_at_a_pace_and_the_last_one_always(tmp_path):
     trained(tmp_path / "run", pace=1000)
     assert [r["step"] for r in read_run(tmp_path / "run").steps] == [2, 6, 16]

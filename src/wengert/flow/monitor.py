@@ -185,6 +185,12 @@ class Monitor(Callback):
             writer.close()
         self._writers = []
 
+    def __enter__(self) -> Monitor:
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self.close("done" if error is None else f"{kind.__name__}: {error}")
+
     def _write(self, record: Record) -> None:
         for writer in self._writers:
             writer.write(record)

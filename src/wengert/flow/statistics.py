@@ -135,9 +135,10 @@ def effective_rank(a: Array) -> Array:
 def shattering(g: Array) -> Array:
     """The effective rank `tr(GGᵀ) / ‖G‖₂²` of the examples' gradients, as a share of that of white noise.
 
-    Near 1, gradients of different examples have as little in common as noise. White noise of n × d numbers has
-    `‖G‖₂ ≈ √n + √d`. Balduzzi et al. 2017, *The shattered gradients problem* (arXiv 1702.08591), use this rank
-    (Vershynin's); the largest eigenvalue is found by squaring the matrix, as in the power method.
+    Near 1, gradients of different examples have as little in common as noise: they are shattered (Balduzzi et al. 2017,
+    *The shattered gradients problem*, arXiv 1702.08591). The rank is Vershynin's (2012, arXiv 1011.3027), who also
+    gives `‖G‖₂ ≈ √n + √d` for white noise of n × d numbers. The largest eigenvalue is found by squaring the matrix,
+    as in the power method.
     """
     n, d = g.shape
     gram = g @ g.T
