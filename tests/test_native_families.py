@@ -163,3 +163,28 @@ def test_windows_at_positions(start: int) -> None:
 
     same(f, x, np.asarray(start))
     same(lambda x, s: wg.grad(lambda x: sum(wg.sum(y * y) for y in f(x, s)))(x), x, np.asarray(start))
+
+
+@pytest.mark.parametrize("shape", [(7,), (8,), (9,), (17,), (130,), (5, 20), (20, 5), (3, 17, 9)])
+def test_rotations(shape: tuple[int, ...]) -> None:
+    """Windows onto one copy for those by few places; also of what a loop carries, and in derivatives."""
+    x = rng.normal(size=shape)
+    for axis in range(len(shape)):
+
+        def f(x: Any, axis: int = axis) -> Any:
+            y = wg.sin(x)
+            turned = [wg.roll(y, s, axis=axis) * wg.roll(y, 2, axis=axis) for s in (-8, -7, -1, 0, 1, 7, 8, 9)]
+            return [*turned, wg.roll(x, 1, axis=axis), wg.roll(x, -1, axis=axis) + x]
+
+        def loop(x: Any, axis: int = axis) -> Any:
+            def body(c: Any, _: Any) -> Any:
+                return wg.tanh(wg.roll(c, 1, axis=axis) - 0.5 * wg.roll(c, -2, axis=axis) + c), wg.roll(c, 3, axis=axis)
+
+            return wg.scan(body, x, None, length=3)
+
+        def total(x: Any, f: Any = f, loop: Any = loop) -> Any:
+            return sum(wg.sum(wg.square(y)) * (k + 1) for k, y in enumerate([*f(x), *loop(x)]))
+
+        same(f, x)
+        same(loop, x)
+        same(wg.grad(total), x)

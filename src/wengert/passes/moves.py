@@ -11,7 +11,7 @@ import numpy as np
 from wengert.ir.array import Array
 from wengert.ir.graph import Graph
 from wengert.ir.primitive import Params, Primitive
-from wengert.ops.arithmetic import add, multiply, negative
+from wengert.ops.arithmetic import add, multiply, negative, subtract
 from wengert.ops.elementwise import Elementwise
 from wengert.ops.reduce import max_p, min_p, sum_p
 from wengert.ops.shape import broadcast_to_p, concat_p, flip_p, pad_p, permute, permute_p, reshape, reshape_p, slice_p
@@ -115,11 +115,16 @@ def _add_of_pads(r: Rewriter, p: Primitive, args: Args, params: Params) -> Array
     for one, other in (args, args[::-1]):
         if (whole := _side_by_side(r, one, other)) is not None:
             return whole
-        node = r.made_by(one, add)  # (x + one part) + another
-        if node is not None and r.used_once(one) and r.made_by(other, pad_p) is not None:
+        if not r.used_once(one) or r.made_by(other, pad_p) is None:
+            continue
+        if (node := r.made_by(one, add)) is not None:  # (x + one part) + another
             for x, part in (node.inputs, node.inputs[::-1]):
                 if x.shape == other.shape and (whole := _side_by_side(r, part, other)) is not None:
                     return p.bind(x, whole)
+        elif (node := r.made_by(one, subtract)) is not None:  # (one part - x) + another
+            part, x = node.inputs
+            if x.shape == other.shape and (whole := _side_by_side(r, part, other)) is not None:
+                return subtract.bind(whole, x)
     return None
 
 
@@ -156,6 +161,12 @@ def _concat(r: Rewriter, p: Primitive, args: Args, params: Params) -> Array | No
         node = r.made_by(a, p)
         if node is not None and node.params == params and r.used_once(a):
             return p.bind(*parts[:i], *node.inputs, *parts[i + 1 :], **params)
+    slices = [r.made_by(a, slice_p) for a in parts]
+    signs = [None if n is None else r.made_by(n.inputs[0], negative) for n in slices]
+    if None not in signs:  # the sign goes on to the reader, which may subtract
+        return negative.bind(
+            p.bind(*(slice_p.bind(s.inputs[0], **n.params) for s, n in zip(signs, slices, strict=True)), **params)  # type: ignore[union-attr]
+        )
     return p.bind(*parts, **params) if len(parts) < len(args) else None
 
 

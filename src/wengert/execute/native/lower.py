@@ -39,6 +39,7 @@ class Lowering:
         self.outer = outer  # set for the body of a loop or a branch
         self.changing: set[int] | None = None  # set for the body of a loop: the buffers, by id, that hold its carry
         self.orderly: dict[Any, tuple[View, View]] = {}  # windows and their copies, see `in_order`
+        self.circles: dict[Any, tuple[View, View]] = {}  # windows, and copies that go on at both ends
         self.written: dict[int, Expr] = {}  # by id, what was written at positions of a copy
         self.values: dict[int, Expr] = {}  # what each Var is
         self.statements: list[Statement] = []
@@ -173,6 +174,14 @@ class Lowering:
         self.statements.append(statement)
         for t in targets:
             self.made_by[id(t.buffer)] = len(self.statements) - 1
+
+    def made(self, view: View) -> Expr:
+        """How to read a window: where it is what a loop stores, from that loop's registers if possible."""
+        at = self.made_by.get(id(view.buffer))
+        for r in getattr(self.statements[at], "roots", ()) if at is not None else ():
+            if r.target.buffer is view.buffer and r.target.shape == view.shape and view.contiguous and not view.offset:
+                return r.loaded
+        return load(view)
 
     def new(self, a: Array) -> View:
         if not is_static(a.shape):  # its size is known when the program runs

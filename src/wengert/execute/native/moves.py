@@ -6,9 +6,12 @@ from collections.abc import Callable
 
 from wengert.execute.native.lower import LOWERINGS, Lowering, NoCodeError, elements, load
 from wengert.execute.native.statements import Expr
+from wengert.execute.native.views import Buffer, View, dense
 from wengert.ir.graph import Node
 from wengert.ir.primitive import Params
 from wengert.ir.types import Shape
+
+HALO = 8  # elements on each side of a copy that goes on as if it were a circle
 
 Move = Callable[[Lowering, Expr, Shape, Params], Expr]
 
@@ -75,7 +78,10 @@ def pad(lowering: Lowering, node: Node, args: list[Expr]) -> dict[int, Expr]:
 def concat(lowering: Lowering, node: Node, args: list[Expr]) -> dict[int, Expr]:
     if not node.outputs[0].size:
         raise NoCodeError
-    target, axis, at, last = lowering.new(node.outputs[0]), node.params["axis"], 0, 0
+    axis = node.params["axis"]
+    if (turned := rotated(lowering, args, axis)) is not None:
+        return {node.outputs[0].index: load(turned)}
+    target, at, last = lowering.new(node.outputs[0]), 0, 0
     for x in args:
         if elements(x.shape):
             start = tuple(at if k == axis else 0 for k in range(len(x.shape)))
@@ -84,6 +90,45 @@ def concat(lowering: Lowering, node: Node, args: list[Expr]) -> dict[int, Expr]:
         at += x.shape[axis]
     lowering.made_by[id(target.buffer)] = last
     return {node.outputs[0].index: load(target)}
+
+
+def rotated(lowering: Lowering, args: list[Expr], axis: int) -> View | None:
+    """The end of a window followed by its beginning, by few places: a window onto a copy that goes on at both ends.
+
+    What is rotated by 1, -1 and 2 places, as in differences on a circle, is copied once, most of it by the loop that
+    computes it.
+    """
+    if len(args) != 2 or any(a.view is None for a in args):
+        return None
+    (n, end), (m, begin) = ((a.shape[axis], a.view) for a in args)
+    assert end is not None and begin is not None
+    whole = (*begin.shape[:axis], n + m, *begin.shape[axis + 1 :])
+    follows = end.buffer is begin.buffer and end.strides == begin.strides and end.steps == begin.steps
+    if not follows or min(n, m) >= HALO or n + m <= HALO or end.offset != begin.offset + m * begin.strides[axis]:
+        return None
+    view = View(begin.buffer, whole, begin.strides, begin.offset, begin.steps)
+    key = id(view.buffer), view.shape, view.strides, view.offset, tuple((id(s), k) for s, k in view.steps), axis
+    if key not in lowering.circles:
+        long = tuple(d + 2 * HALO * (k == axis) for k, d in enumerate(whole))
+        target = dense(Buffer("work", -1, view.buffer.dtype, elements(long)), long)
+        ones = (1,) * len(whole)
+
+        def part(v: View, first: int, length: int) -> View:
+            start = tuple(first if k == axis else 0 for k in range(len(whole)))
+            return v.sliced(start, ones, tuple(length if k == axis else d for k, d in enumerate(whole)))
+
+        size, places = n + m, [0]
+        for to, start, length in ((HALO, 0, size), (0, size, HALO), (HALO + size, HALO, HALO)):
+            source = load(part(target, start, length)) if length < size else lowering.made(view)
+            lowering.store(Expr("copy", (source,), source.shape, source.dtype), part(target, to, length))
+            places.append(lowering.made_by[id(target.buffer)])
+            lowering.made_by[id(target.buffer)] = places[1]  # both ends are copied from the middle
+        lowering.made_by[id(target.buffer)] = max(places)
+        lowering.circles[key] = view, target
+    _, target = lowering.circles[key]
+    shift = n if n < HALO else -m
+    start = tuple(HALO - shift if k == axis else 0 for k in range(len(whole)))
+    return target.sliced(start, (1,) * len(whole), whole)
 
 
 def _moved(move: Move) -> Callable[[Lowering, Node, list[Expr]], dict[int, Expr]]:
