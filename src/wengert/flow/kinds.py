@@ -9,7 +9,7 @@
     pooling        means, maxima and sums over axes
     dropout, embedding
     time           a state handed from turn to turn, a sequence taken apart or put together
-    loss           what comes after the model
+    loss           what comes after the model, and leads to none of its modules
     other          reshapes, slices, scalings by constants
 
 The scope is asked first (the outermost region or module with a kind of its own), then the step itself.
@@ -44,6 +44,7 @@ _TIME = frozenset(("handed on", "unstack", "stack"))
 _POOLS = frozenset(
     ("sum", "mean", "max", "min", "prod", "logsumexp", "avg_pool", "max_pool", "window_sum", "cumulative_sum")
 )
+_COSTS = frozenset(("square", "power", "integer_power", "abs", "log", "sqrt"))  # no activations of a last layer
 _SHAPES = frozenset(
     ("reshape", "permute", "broadcast_to", "slice", "pad", "concat", "flip", "squeeze", "convert", "copy", "negative",
      "real", "imag", "scatter_add", "scatter", "dynamic_update_slice", "identity", "stop_gradient")
@@ -79,24 +80,40 @@ def kinds_of(nodes: Sequence[Node], alone: Sequence[bool], tape: Any, modular: b
 
     `modular`: whether the model is a module, so that steps outside of all modules are the loss's.
     """
-    kinds = [_kind(node, alone, tape, modular) for node in nodes]
+    after = _after(nodes, tape) if modular else [False] * len(nodes)
+    kinds = [_kind(node, alone, tape, last) for node, last in zip(nodes, after, strict=True)]
     if not modular and "weight" in kinds:  # after the last layer begins the loss
         last = len(kinds) - 1 - kinds[::-1].index("weight")
         used = {a.index for a in nodes[last].outputs}
         for k in range(last + 1, len(kinds)):
             scoped = any(f.kind for f in nodes[k].scope)
             hidden = kinds[k] == "activation" and any(a.trace is tape and a.index in used for a in nodes[k].inputs)
+            hidden = hidden and nodes[k].primitive.name not in _COSTS
             if not scoped and not hidden and kinds[k] != "weight":
                 kinds[k] = "loss"
     return kinds
 
 
-def _kind(node: Node, alone: Sequence[bool], tape: Any, modular: bool) -> str:
+def _after(nodes: Sequence[Node], tape: Any) -> list[bool]:
+    """For each step, whether it is outside of all modules, and so is everything that is made of it."""
+    leads: set[int] = set()  # values that something in a module is made of
+    after = [False] * len(nodes)
+    for k in reversed(range(len(nodes))):
+        node = nodes[k]
+        inside = any(f.what == "module" for f in node.scope)
+        if inside or any(o.index in leads for o in node.outputs):
+            leads.update(a.index for a in node.inputs if a.trace is tape)  # type: ignore[attr-defined]
+        else:
+            after[k] = True
+    return after
+
+
+def _kind(node: Node, alone: Sequence[bool], tape: Any, after: bool) -> str:
     frames = node.scope or ()
     named = next((f.kind for f in frames if f.kind is not None), None)
     if named is not None and named != "attention":
         return named
-    if modular and not any(f.what == "module" for f in frames):
+    if after:
         return "loss"
     own = _by_step(node, alone, tape)
     return own if named is None or own == "weight" else named

@@ -9,7 +9,8 @@ Along any chain of edges from the loss to a value, three kinds of terms add up t
 So no chain needs to be singled out: the ledger is the mean over a random walk from the value up to the loss, which
 takes edge i with probability ‖k_i‖² / Σ ‖k_j‖² and output o with ‖δ_o‖² / N². One dynamic programme gives the
 probability of every edge, and the expected terms add up to the whole exactly. The forward ledger has the same walk and,
-for every edge, the term log10(rms(output) / rms(input)) of what went forward there.
+for every edge, the term log10(rms(output) / rms(input)) of what went forward there. A value that is 0 throughout counts
+there as large as what it was made of, so that what lies before and behind it still adds up.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from wengert.flow.kinds import is_product
+from wengert.flow.unroll import MARK
 from wengert.flow.walk import Edge, Walk
 from wengert.ir.graph import Node, Var
 
@@ -60,7 +63,10 @@ class Ledger:
         total: log10(‖δ_value‖ / ‖δ_loss‖): the sum of everything below. -inf where nothing arrives.
         by_kind: the total by kind of map.
         by_module: by the innermost module's call, in the order of the forward pass; "" is what is outside of all.
-        by_turn: by turn of a loop.
+        by_layer: by layer, in the order of the forward pass. A layer begins with a product with weights, has the name
+            of its module's call (or `layer 1`, … outside of modules), and goes on to the next one's beginning; what
+            comes before the first is "input", the loss is "loss".
+        by_turn: by turn of a loop, or by call of a recurrent cell.
         rows: the edges that the walk can take, in the order of the forward pass.
         ends: positions of steps that received a gradient and passed on none, where the total is -inf.
     """
@@ -69,6 +75,7 @@ class Ledger:
     total: float
     by_kind: dict[str, float] = field(default_factory=dict)
     by_module: dict[str, dict[str, float]] = field(default_factory=dict)
+    by_layer: dict[str, dict[str, float]] = field(default_factory=dict)
     by_turn: dict[int, dict[str, float]] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
@@ -76,12 +83,28 @@ class Ledger:
     def module_total(self, name: str) -> float:
         return math.fsum(self.by_module.get(name, {}).values())
 
+    def __str__(self) -> str:
+        lines = [f"Ledger from {self.start} to the loss: {self.total:+.2f} decades"]
+        for what, parts in (("by kind", {"": self.by_kind}), ("by layer", self.by_layer)):
+            lines.append(f"  {what}")
+            for name, kinds in parts.items():
+                sizes = sorted(kinds.items(), key=lambda k: -abs(k[1]))
+                told = [f"{kind} {t:+.2f}" for kind, t in sizes if abs(t) >= 0.005]
+                sum_of = f"{name:24s} {math.fsum(kinds.values()):+8.2f}  " if name else ""
+                lines.append(f"    {sum_of}{', '.join(told)}")
+        return "\n".join(lines)
+
 
 def ledger(walk: Walk, start: Var | None = None, name: str = "", forward: bool = False) -> Ledger:
     """The ledger from the loss back to `start`; with `forward`, that of the signal from `start` to the loss.
 
     Without `start`, it is the first value that carries the signal: a floating input of the batch, or else the first
-    value that is computed from data and parameters.
+    value that is computed from data and parameters, or else the first parameter.
+
+    Example:
+        >>> walk = flow.walk(flow.record(model, loss_fn, x, y))
+        >>> print(flow.ledger(walk))
+        >>> flow.ledger(walk).by_kind["activation"]
     """
     value = first_signal(walk) if start is None else start
     if value is None:
@@ -90,17 +113,48 @@ def ledger(walk: Walk, start: Var | None = None, name: str = "", forward: bool =
     if walk.norms[value.index] == -math.inf:
         found.ends = [e.step for e in walk.edges if e.leaving == -math.inf < e.arriving and not walk.alone[e.source]]
         return found
-    rows = _rows(walk, value, found, forward)
-    found.rows = sorted(rows, key=lambda r: r.step)
+    sizes = _filled(walk)
+    found.rows = sorted(_rows(walk, value, sizes), key=lambda r: r.step)
+    layers = _layers(walk.recording.steps)
+    for row in found.rows:
+        for kind, term in _terms(row, forward):
+            _book(found, row, layers[row.step] if walk.kinds[row.step] != "loss" else "loss", kind, row.share * term)
     if forward:
         loss = walk.recording.loss
         assert loss is not None
-        found.total = walk.sizes[loss.index] - walk.sizes[value.index]
+        found.total = sizes[loss.index] - sizes[value.index]
     return found
 
 
-def _rows(walk: Walk, value: Var, found: Ledger, forward: bool) -> list[Row]:
+def _filled(walk: Walk) -> list[float]:
+    """The values' sizes; for one that is 0 throughout, that of the largest that it was made of."""
+    sizes, tape = list(walk.sizes), walk.recording.graph.trace
+    for v in walk.recording.graph.inputs:
+        if sizes[v.index] == -math.inf:
+            sizes[v.index] = 0.0
+    for node in walk.recording.steps:
+        for o in node.outputs:
+            if sizes[o.index] == -math.inf:
+                sizes[o.index] = max(sizes[a.index] for a in node.inputs if a.trace is tape)  # type: ignore[attr-defined]
+    return sizes
+
+
+def _layers(nodes: list[Node]) -> list[str]:
+    """For each step, its layer's name."""
+    names, now, count = [], "input", 0
+    for node in nodes:
+        if is_product(node) and any(f.what == "module" for f in node.scope):
+            now = where(node)[0] or "the model"
+        elif is_product(node):
+            count += 1
+            now = f"layer {count}"
+        names.append(now)
+    return names
+
+
+def _rows(walk: Walk, value: Var, sizes: list[float]) -> list[Row]:
     nodes = walk.recording.steps
+    cells = {f.name for n in nodes if n.primitive is MARK and (f := n.scope[-1]).what == "module"}
     visits = {value.index: 1.0}  # the probability that the walk comes to a value
     order = sorted({value.index} | {o.index for node in nodes for o in node.outputs})
     rows = []
@@ -116,32 +170,31 @@ def _rows(walk: Walk, value: Var, found: Ledger, forward: bool) -> list[Row]:
             if not share > 0.0:
                 continue
             node = nodes[e.step]
-            row = _row(walk, e, node, share, walk.norms[index] - e.leaving)
+            row = _row(walk, e, node, share, walk.norms[index] - e.leaving, cells)
             rows.append(row)
             among = [(o.index, 100.0 ** (walk.norms[o.index] - e.arriving)) for o in node.outputs]
             fork = math.fsum(q * (e.arriving - walk.norms[o]) for o, q in among if q > 0)
-            out = math.fsum(q * walk.sizes[o] for o, q in among if q > 0)
-            row.forward, row.fork = out - walk.sizes[index], fork
+            out = math.fsum(q * sizes[o] for o, q in among if q > 0)
+            row.forward, row.fork = out - sizes[index], fork
             for o, q in among:
                 visits[o] = visits.get(o, 0.0) + share * q
-            if forward:
-                _book(found, row, row.kind, row.forward)
-                continue
-            _book(found, row, row.kind, row.gain + fork)
-            _book(found, row, _meeting(row.kind), row.merge)
     return rows
 
 
-def _book(found: Ledger, row: Row, kind: str, term: float) -> None:
-    if term == 0.0:
+def _terms(row: Row, forward: bool) -> list[tuple[str, float]]:
+    if forward:
+        return [(row.kind, row.forward)]
+    return [(row.kind, row.gain + row.fork), (_meeting(row.kind), row.merge)]
+
+
+def _book(found: Ledger, row: Row, layer: str, kind: str, amount: float) -> None:
+    if amount == 0.0:
         return
-    amount = row.share * term
-    found.by_kind[kind] = found.by_kind.get(kind, 0.0) + amount
-    part = found.by_module.setdefault(row.module, {})
-    part[kind] = part.get(kind, 0.0) + amount
+    parts = [found.by_kind, found.by_module.setdefault(row.module, {}), found.by_layer.setdefault(layer, {})]
     if row.turn is not None:
-        turn = found.by_turn.setdefault(row.turn, {})
-        turn[kind] = turn.get(kind, 0.0) + amount
+        parts.append(found.by_turn.setdefault(row.turn, {}))
+    for part in parts:
+        part[kind] = part.get(kind, 0.0) + amount
 
 
 def _meeting(kind: str) -> str:
@@ -149,8 +202,10 @@ def _meeting(kind: str) -> str:
     return kind if kind in ("normalisation", "attention", "loss", "gate", "time", "activation") else "shortcut"
 
 
-def _row(walk: Walk, e: Edge, node: Node, share: float, merge: float) -> Row:
+def _row(walk: Walk, e: Edge, node: Node, share: float, merge: float, cells: set[str]) -> Row:
     module, turn = where(node)
+    if turn is None:  # the call of a cell is a turn, too
+        turn = next((f.number for f in reversed(node.scope) if f.what == "module" and f.name in cells), None)
     kind, gain = walk.kinds[e.step], e.gain
     return Row(e.step, e.source, node.primitive.name, module, turn, kind, share, gain, merge, 0.0, node.source)
 
@@ -176,7 +231,7 @@ def first_signal(walk: Walk) -> Var | None:
         for o in node.outputs:
             if not walk.alone[o.index] and o.index in reached:
                 return o
-    return None
+    return next((p for p in recording.parameters.values() if p.index in reached), None)
 
 
 def name_of(walk: Walk, value: Var) -> str:
@@ -188,6 +243,6 @@ def name_of(walk: Walk, value: Var) -> str:
     for n, v in recording.inputs.items():
         if v is value:
             return f"input {n}"
-    node = next(n for n in recording.steps if value in n.outputs)
+    node = next(n for n in recording.steps if any(o is value for o in n.outputs))
     module, _ = where(node)
     return f"{module or 'the loss'}: {node.primitive.name}"

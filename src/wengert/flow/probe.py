@@ -8,6 +8,7 @@ list of elementary steps. The model is not changed.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -65,7 +66,7 @@ class Recording:
         loss: the value that was differentiated, None if it depends on nothing that was recorded.
         value: the loss as a number.
         parameters: the model's parameters by name; those that are frozen or no floats are left out.
-        inputs: the floating arrays of the batch, by position and path (`"0"`, `"1.mask"`).
+        inputs: the floating arrays of the batch, by position and path (`"0"`, `"1.mask"`, `"1[0]"`).
         calls: module calls in the order in which they ended; without those inside loops.
         model: what was given.
     """
@@ -138,12 +139,19 @@ def record(model: Any, loss_fn: Callable[..., Any], *batch: Any) -> Recording:
         ShapeError: the loss is not a single number.
         ArgumentError: the loss is no array, or the model holds no floating array.
     """
+    if not callable(loss_fn):
+        raise ArgumentError(
+            f"flow: the loss function is a {type(loss_fn).__name__}; expected a function of the model and the batch"
+            f"{at_user_line()}"
+        )
     probe = Probe()
     names: dict[int, str] = {}
     counts: dict[int, int] = {}
+    last: dict[int, list[Any]] = {}  # what each module's last call returned
     calls: list[Call] = []
     inputs: dict[str, Var] = {}
 
+    @functools.wraps(loss_fn)
     def run(model: Any, *batch: Any) -> Any:
         names.update((id(m), path) for path, m in _paths(model))
         return loss_fn(model, *[_traced(probe, b, str(k), inputs) for k, b in enumerate(batch)])
@@ -152,10 +160,11 @@ def record(model: Any, loss_fn: Callable[..., Any], *batch: Any) -> Recording:
         path = names.get(id(module), type(module).__name__)
         number = counts[id(module)] = counts.get(id(module), -1) + 1
         frame = Frame("module", path, number, kind_of_module(module))
-        if number and isinstance(module, CELLS):  # what a cell handed on, it gets back
-            args = (*args[:1], *(tree.map(lambda x: mark(probe, x), a) for a in args[1:]))
         with opened(frame):
+            if number:
+                args, kwargs = _handed_on(probe, module, last[id(module)], args, kwargs)
             out = module.forward(*args, **kwargs)
+        last[id(module)] = tree.leaves(out)
         calls.append(Call(path, number, module, _vars(probe, (args, kwargs)), _vars(probe, out), frame))
         return out
 
@@ -180,8 +189,28 @@ def record(model: Any, loss_fn: Callable[..., Any], *batch: Any) -> Recording:
     return Recording(graph, traced, value, parameters, inputs, calls, model)
 
 
+def _handed_on(
+    probe: Probe, module: Module, before: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a module's further call, marked where they are a state: a cell's second argument, and what any
+    module with parameters returned from its call before."""
+    if isinstance(module, CELLS):
+        return (*args[:1], *_marked(probe, args[1:])), _marked(probe, kwargs)
+    known = {id(x) for x in before if isinstance(x, Array)}
+    if not any(id(x) in known for x in tree.leaves((args, kwargs))) or not any(True for _ in module.parameters()):
+        return args, kwargs
+    marked: tuple[tuple[Any, ...], dict[str, Any]] = tree.map(
+        lambda x: mark(probe, x) if id(x) in known else x, (args, kwargs)
+    )
+    return marked
+
+
+def _marked(probe: Probe, x: Any) -> Any:
+    return tree.map(lambda leaf: mark(probe, leaf), x)
+
+
 def _checked(loss: Any) -> Array:
-    if not isinstance(loss, (Array, int, float)):
+    if not isinstance(loss, (Array, int, float, np.generic, np.ndarray)):
         raise ArgumentError(
             f"flow: the loss function returned a {type(loss).__name__}; expected one number, the loss{at_user_line()}"
         )
@@ -214,11 +243,12 @@ def _paths(model: Any, path: str = "") -> Iterator[tuple[str, Module]]:
 def _traced(probe: Probe, x: Any, name: str, found: dict[str, Var]) -> Any:
     """A batch's argument, its floating arrays recorded."""
     leaves, treedef = tree.flatten(x)
+    paths = tree.leaf_paths(x)
     new = []
-    for k, leaf in enumerate(leaves):
+    for path, leaf in zip(paths, leaves, strict=True):
         data = leaf if isinstance(leaf, Array) else Array(leaf) if isinstance(leaf, np.ndarray) else None
         if data is not None and data.dtype.kind == "f" and data.trace is None:
-            label = name if len(leaves) == 1 else f"{name}.{k}"
+            label = f"{name}.{path}" if path and not path.startswith("[") else f"{name}{path}"
             leaf = found[label] = probe.input(data)
         new.append(leaf)
     return tree.unflatten(treedef, new)
