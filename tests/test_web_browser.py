@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -217,6 +219,26 @@ def test_what_is_missing_is_left_out(browser: Chromium, tmp_path: Path, missing:
     shares = "path_length" in data or "lag" in data
     assert shown == {"causes": "ledger" in data, "shares": shares, "training": False}
     assert browser.run("document.getElementById('network').hidden") == (missing == "all")
+
+
+def spoiled(x: Any, rng: random.Random, much: float) -> Any:
+    """Data with parts left out, and numbers replaced by what no run should give."""
+    if isinstance(x, dict):
+        return {k: spoiled(v, rng, much) for k, v in x.items() if rng.random() > much / 3}
+    if isinstance(x, list):
+        return [spoiled(v, rng, much) for v in x if rng.random() > much / 3]
+    if isinstance(x, (int, float)) and rng.random() < much:
+        return rng.choice([None, 0, -1e300, 1e300, math.inf, 1e-320])
+    return x
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_damaged_data_is_shown_as_far_as_it_goes(browser: Chromium, tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    data = spoiled(deep(6) | {"training": training(4, 9), "repair": repair(5)}, rng, (0.02, 0.1, 0.3)[seed % 3])
+    browser.open_text(page(data), tmp_path, ("#language=zh&theme=dark", "#language=en&view=table")[seed % 2])
+    browser.run("[...document.querySelectorAll('button')].forEach(b => b.offsetParent && b.click())")
+    assert browser.complaints() == []
 
 
 def test_ten_thousand_steps_open(browser: Chromium, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ const WHOLE = [["grad_norm", "gradient norm", "var(--adjoint)"], ["update_ratio"
 function steps(training) {
   const list = [];
   for (const r of (training || {}).records || []) {
+    if (!Number.isFinite(r.step) || Math.abs(r.step) > 1e15) continue; // damaged
     if (r.kind === "start") while (list.length && list[list.length - 1].step >= r.step) list.pop();
     if (r.kind === "step") list.push(r);
   }
@@ -25,7 +26,7 @@ function trainingCharts(training) {
   const records = thin(steps(training), 600);
   if (!records.length) return [word("p", "waiting for the first record", {class: "soft"})];
   const xs = records.map(r => r.step), mark = state.step === null ? null : state.step;
-  const epochs = (training.records || []).filter(r => r.kind === "epoch" && r.metrics);
+  const epochs = (training.records || []).filter(r => r.kind === "epoch" && r.metrics && Number.isFinite(r.step));
   const metrics = [...new Set(epochs.flatMap(r => Object.keys(r.metrics)))];
   const metric = (name, colour, dash) => ({name, colour, dash, xs: epochs.map(r => r.step), ys: epochs.map(r => r.metrics[name])});
   const parts = [];
