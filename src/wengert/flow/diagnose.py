@@ -10,7 +10,7 @@ from wengert.errors import ArgumentError
 from wengert.flow.finding import Case, Finding, finite
 from wengert.flow.findings_depth import depth_findings
 from wengert.flow.findings_time import time_findings
-from wengert.flow.findings_training import Trial, noise_findings, rate_findings, trial
+from wengert.flow.findings_training import UNLEARNED, Trial, noise_findings, rate_findings, trial
 from wengert.flow.findings_units import alike_findings, dead_findings, saturation_findings
 from wengert.flow.findings_wiring import nonfinite_findings, pairing_findings, wiring_findings
 from wengert.flow.recipe import Recipe
@@ -22,7 +22,6 @@ STRONG = 0.6  # from which on no other is looked for among the training settings
 HARD = ("disconnected", "frozen", "loss pairing")  # what no trial can excuse
 CHAOTIC = ("exploding", "saturation", "large initialisation")  # by which a batch can be learned by heart
 CERTAIN = 0.9
-UNEXCUSED = ("short memory",)  # a batch can be told apart by its last steps
 CAUSES = {"dead units": ("vanishing", "missing shortcut", "small initialisation"),
           "saturation": ("vanishing", "large initialisation", "missing shortcut", "exploding"),
           "disconnected": ("vanishing", "dead units"),
@@ -98,7 +97,10 @@ def excused(f: Finding, tried: Trial) -> None:
     """A finding about a model that learns nevertheless is worth knowing, but no fault."""
     f.evidence["trial"] = {"steps": len(tried.losses) - 1, "loss before": finite(tried.losses[0]),
                            "loss after": finite(tried.losses[-1])}  # fmt: skip
-    if tried.learns and f.kind not in UNEXCUSED and not (f.kind in CHAOTIC and f.severity >= CERTAIN):
+    certain = f.severity >= CERTAIN and f.kind in CHAOTIC
+    if f.kind == "short memory":  # a batch can be told apart by its last steps
+        certain = f.severity >= 0.7 and tried.start >= UNLEARNED
+    if not certain and (tried.learns or tried.finite and tried.start < UNLEARNED and tried.end < UNLEARNED):
         f.severity = min(f.severity, 0.4)
         f.cause += (
             f"; yet it learns: {len(tried.losses) - 1} steps on this batch bring the loss from {tried.losses[0]:.3g} "

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from wengert import nn
+from wengert import nn, tree
 from wengert.errors import WengertError
 from wengert.flow.ledger import ledger
 from wengert.flow.probe import record
-from wengert.flow.profile import RECURRENT, Batch, Call, Profile, norm, profile
+from wengert.flow.profile import RECURRENT, Batch, Call, Profile, checked_batch, norm, profile
 from wengert.flow.recipe import Recipe, copied
 from wengert.flow.remedies import surgery
 from wengert.flow.remedies.activations import is_activation
@@ -23,6 +23,7 @@ from wengert.flow.remedies.remedy import Remedy
 from wengert.flow.walk import walk
 from wengert.nn.module import Module
 
+EXAMPLES = 256  # of a batch that are looked at
 CELLS = (nn.RNNCell, nn.LSTMCell, nn.GRUCell)
 KINDS = (
     "vanishing", "exploding", "dead units", "saturation", "large initialisation", "small initialisation",
@@ -83,7 +84,8 @@ class Case:
         self.recipe = recipe
         self.model: Any = recipe.model
         self.loss_fn: Callable[..., Any] = recipe.loss_fn  # type: ignore[assignment]
-        self.batch = batch
+        checked_batch(batch)
+        self.batch = batch = fewer(batch, EXAMPLES)
         self.trains = settled  # whether the optimizer is the user's own
         self.profile: Profile = profile(self.model, self.loss_fn, batch)
 
@@ -165,6 +167,15 @@ class Case:
             g = at.gradient if at.gradient is not None else c.gradient
             found.append((c, norm(g)))
         return found
+
+
+def fewer(batch: Batch, most: int) -> Batch:
+    """The first examples of a batch, if its arrays (two at least) share their first length, and it is larger."""
+    leaves = tree.leaves(batch)
+    lengths = {a.shape[0] if getattr(a, "shape", ()) else -1 for a in leaves}
+    if len(leaves) < 2 or len(lengths) != 1 or max(lengths) <= most:
+        return batch
+    return tree.map(lambda a: a[:most], batch)
 
 
 def percent(x: float) -> str:

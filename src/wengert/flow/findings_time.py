@@ -14,7 +14,9 @@ from wengert.flow.profile import RECURRENT, Call, log10, norm, rms
 from wengert.flow.remedies import recurrent, training
 from wengert.flow.remedies.remedy import Remedy, together
 
-DROWNED = -5.0  # decades between the gradients of the last steps and of the first
+DROWNED = -3.0  # decades between the gradients of the last steps and of the first
+LOST = -5.0  # below which, and from how many steps on, no trial excuses it
+LONG = 25
 BURST = 2.5
 STRETCHED = 2.4  # rms singular value of recurrent weights
 SHORTEST = 8  # steps, below which nothing is said
@@ -113,7 +115,8 @@ def _drowned(case: Case, t: Times) -> Finding:
             f"{reach(t)} of {length} steps"
         )
     return Finding(
-        "short memory", [t.name], cause, "recurrence", min(1.0, 0.6 + min(abs(t.decades), 20) / 50),
+        "short memory", [t.name], cause, "recurrence",
+        0.75 + min(abs(t.decades), 20) / 80 if t.decades <= LOST or length >= LONG else 0.6,
         _evidence(t), {"recurrence": 1.0}, remember(case, length, plain),
     )  # fmt: skip
 

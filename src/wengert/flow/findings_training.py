@@ -10,7 +10,7 @@ import numpy as np
 from wengert import tree
 from wengert.diff.derivatives import value_and_grad
 from wengert.errors import WengertError
-from wengert.flow.finding import Case, Finding, finite
+from wengert.flow.finding import Case, Finding, fewer, finite
 from wengert.flow.profile import Batch, checked_loss, norm
 from wengert.flow.recipe import Held, copied
 from wengert.flow.remedies import training
@@ -18,6 +18,7 @@ from wengert.nn.module import Module
 from wengert.optim.parameters import parameters
 
 STEPS = 60  # of a trial, on the one batch
+EXAMPLES = 128  # of it at most
 LEARNS = 0.7  # of the loss with targets exchanged, below which a model has learned to tell examples apart
 REACH = 2.0**22  # how many steps far the line is looked along
 SLACK = 1e-5  # of the loss: what is lost in rounding
@@ -83,7 +84,7 @@ def trial(case: Case, rate: float | None = None, steps: int = STEPS) -> Trial:
     start = own_share(case, case.model)
     # compiling pays where steps are long
     executor = None if any(hasattr(c.module, "kernel_size") for c in case.profile.calls) else "numpy"
-    curve = recipe.train([tuple(case.batch)], steps, executor=executor)
+    curve = recipe.train([fewer(case.batch, EXAMPLES)], steps, executor=executor)
     losses = [float(v) for v in curve.losses]
     end = own_share(case, curve.model) if curve.finite else math.nan
     if curve.finite:
