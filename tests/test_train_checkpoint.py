@@ -300,3 +300,29 @@ def test_killed_trainings_resume_bit_for_bit() -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "'kills': 12" in done.stdout
+
+
+def test_the_best_model_survives_a_resume(tmp_path: Path) -> None:
+    """A run that is interrupted after its best epoch gives back that epoch's model when it is taken up again."""
+    seen: list[np.ndarray] = []
+
+    def run(break_after: int) -> Any:
+        model, stop = Net(), train.EarlyStopping("loss", patience=4)
+
+        def worse(at: Any) -> None:
+            if at.epoch == len(seen):
+                seen.append(np.array(at.model.layers[0]))
+            if at.epoch == 2:
+                at.optimizer.learning_rate = 3.0
+            if at.epoch == break_after:
+                raise KeyboardInterrupt
+
+        optimizer = optim.SGD(model, lr=0.1)
+        train.fit(model, optimizer, loss_fn, (X, Y), 30, batch_size=4, callbacks=[stop, worse], checkpoint=tmp_path)
+        return model, stop
+
+    with pytest.raises(KeyboardInterrupt):
+        run(5)
+    model, stop = run(99)
+    assert stop.best_epoch < 5 and stop.bad > 4
+    np.testing.assert_array_equal(np.asarray(model.layers[0]), seen[stop.best_epoch])

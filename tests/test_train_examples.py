@@ -104,3 +104,13 @@ def test_activations(tmp_path: Path) -> None:
     assert min(right["sigmoid, batch norm"], right["ReLU, batch norm"]) > 85
     assert "sigmoid, batch norm" in picture(tmp_path / "activations_ranges.svg")
     picture(tmp_path / "activations_losses.svg")
+
+
+def test_broken_mlp(tmp_path: Path) -> None:
+    """From chance to over 95 % by what the instrument finds and verifies."""
+    pytest.importorskip("sklearn")
+    text = run("broken_mlp.py", tmp_path)
+    found = dict(re.findall(r"(before|after): test accuracy ([\d.]+) %", text))
+    assert float(found["before"]) < 20 and float(found["after"]) >= 95
+    assert "VANISHING" in text and "repaired: vanishing → healthy" in text
+    assert "wengert-flow" in (tmp_path / "broken_mlp.html").read_text(encoding="utf-8")

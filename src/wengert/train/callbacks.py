@@ -6,9 +6,13 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from wengert.errors import ArgumentError
+from wengert.ir.array import Array, WeakArray, concrete
+from wengert.optim.parameters import slots
 from wengert.source import at_user_line
-from wengert.train.replay import contents, put_back
+from wengert.train.checkpoint import KINDS
 
 if TYPE_CHECKING:
     from wengert.train.fit import Run
@@ -25,7 +29,8 @@ class Callback:
 
     `passive` says that `on_step` changes neither model nor optimizer, which saves keeping their state.
 
-    `state()` and `restore(state)` carry what a checkpoint should keep, as plain data for JSON.
+    `state()` and `restore(state)` carry what a checkpoint should keep, as plain data for JSON; `arrays` and
+    `restore_arrays`, arrays by name.
 
     Example:
         >>> class Norms(train.Callback):
@@ -63,6 +68,12 @@ class Callback:
     def restore(self, state: Any) -> None:
         pass
 
+    def arrays(self) -> Mapping[str, Any]:
+        return {}
+
+    def restore_arrays(self, arrays: Mapping[str, Any]) -> None:
+        pass
+
 
 class EpochFunction(Callback):
     """A plain function `f(run)`, called after each epoch."""
@@ -82,8 +93,8 @@ class EarlyStopping(Callback):
         patience: epochs without improvement that are allowed.
         min_delta: what counts as improvement.
         mode: "min" for a number that should fall, "max" for one that should rise.
-        restore_best: whether the model gets back the arrays of its best epoch at the end. They are kept in memory: a
-            run resumed from a checkpoint knows only the best epoch since then.
+        restore_best: whether the model gets back the arrays of its best epoch at the end. They are kept in memory,
+            and in checkpoints.
 
     Example:
         >>> train.fit(..., callbacks=[train.EarlyStopping("val_accuracy", patience=3, mode="max")])
@@ -111,7 +122,7 @@ class EarlyStopping(Callback):
         self.best = math.inf * self.sign
         self.best_epoch = 0
         self.bad = 0
-        self._kept: list[tuple[Any, dict[str, Any]]] = []
+        self._kept: dict[str, np.ndarray] = {}
 
     def on_epoch(self, run: Run) -> None:
         if self.monitor not in run.metrics:
@@ -122,18 +133,24 @@ class EarlyStopping(Callback):
         if self.sign * value < self.sign * self.best - self.min_delta:
             self.best, self.best_epoch, self.bad = value, run.epoch, 0
             if self.restore_best:
-                self._kept = contents(run.model)
+                self._kept = {s.name: np.array(concrete(s.value)) for s in slots(run.model, kinds=KINDS)}
         else:
             self.bad += 1
             if self.bad > self.patience:
                 run.stop(f"{self.monitor} has not improved on {self.best:.6g} for {self.bad} epochs")
 
     def on_end(self, run: Run) -> None:
-        if self._kept:
-            put_back(self._kept)
+        for s in slots(run.model, kinds=KINDS) if self._kept else ():
+            s.assign((WeakArray if isinstance(s.value, WeakArray) else Array)(self._kept[s.name]))
 
     def state(self) -> Any:
         return {"best": self.best, "best_epoch": self.best_epoch, "bad": self.bad}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.best, self.best_epoch, self.bad = state["best"], state["best_epoch"], state["bad"]
+
+    def arrays(self) -> Mapping[str, Any]:
+        return self._kept
+
+    def restore_arrays(self, arrays: Mapping[str, Any]) -> None:
+        self._kept = {n: np.asarray(a) for n, a in arrays.items()}

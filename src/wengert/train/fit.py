@@ -286,7 +286,11 @@ class _Loop:
             "stopping": run.stopping,
         }
         assert self.checkpoints is not None
-        self.checkpoints.save(run.step, run.model, run.optimizer, **self.parts(), fit=plain)
+        self.checkpoints.save(run.step, run.model, run.optimizer, **self.parts(), **self.kept(), fit=plain)
+
+    def kept(self) -> dict[str, Any]:
+        """The arrays of the callbacks, by the callback's number and their own name."""
+        return {f"callback{i}/{n}": a for i, c in enumerate(self.callbacks) for n, a in c.arrays().items()}
 
     def resume(self) -> None:
         run = self.run
@@ -302,6 +306,9 @@ class _Loop:
         for c, state in zip(self.callbacks, plain["callbacks"], strict=False):
             if state is not None:
                 c.restore(state)
+        for i, c in enumerate(self.callbacks):
+            start = f"callback{i}/"
+            c.restore_arrays({n.removeprefix(start): a for n, a in loaded.items() if n.startswith(start)})
         self.plain.names = tuple(plain["names"])
 
     # A loss that is no number.
