@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -162,7 +163,11 @@ def test_a_convolution_counts_its_window_and_a_custom_model_takes_an_activation(
     first = found.layers[0]
     assert first.weight_variance == pytest.approx(72 * float((net.first.weight**2).mean()), rel=1e-5)
     assert [layer.kind for layer in found.layers] == ["weight", "activation", "weight", "activation", "weight"]
-    assert mean_field(nn.Sequential(nn.Linear(4, 4), nn.LSTM(4, 4))).not_covered == ["1 (LSTM)"]
+    assert found.in_order == ["model (Net)"] and "in the order of attributes" in str(found)
+    odd = mean_field(nn.Sequential(nn.Linear(4, 4), nn.LSTM(4, 4), nn.TransformerEncoderLayer(4, 2)))
+    assert odd.not_covered == ["1 (LSTM)", "2 (TransformerEncoderLayer)"] and not odd.in_order
+    plain = json.dumps(mean_field(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))).data(), allow_nan=False)
+    assert json.loads(plain)["depth"] == 2
     twelve = nn.Sequential(*[m for _ in range(12) for m in (nn.Linear(8, 8), nn.Sigmoid())])
     assert "12 layers" in str(mean_field(twelve))
 

@@ -25,7 +25,11 @@ from wengert.source import at_user_line
 
 SHAPES = (nn.Flatten, nn.Unflatten, nn.Identity)
 NOT_ELEMENTWISE = (GLU, Softmax, Softmin, LogSoftmax)
-RECURRENT = (nn.RNN, nn.LSTM, nn.GRU, nn.RNNCell, nn.LSTMCell, nn.GRUCell)
+CHAINS = (nn.Sequential, nn.ModuleList, nn.Transformer, nn.TransformerEncoder, nn.TransformerDecoder)
+OPAQUE = (
+    *(nn.RNN, nn.LSTM, nn.GRU, nn.RNNCell, nn.LSTMCell, nn.GRUCell, nn.MultiheadAttention),
+    *(nn.TransformerEncoderLayer, nn.TransformerDecoderLayer),
+)  # parts of another theory
 
 
 class Layer(NamedTuple):
@@ -67,6 +71,7 @@ class MeanField(NamedTuple):
         depth: how many layers with weights a signal crosses.
         decades: log10 of the gain of the gradient's norm from the last layer with weights back to the first's output.
         not_covered: names of parts that the theory says nothing about; they count as if they were not there.
+        in_order: names of parts whose `forward` is the user's: their own parts count in the order of the attributes.
     """
 
     layers: list[Layer]
@@ -74,11 +79,25 @@ class MeanField(NamedTuple):
     depth: int
     decades: float
     not_covered: list[str]
+    in_order: list[str]
 
     @property
     def passes(self) -> bool | None:
         """Whether a signal gets through, by `depth <= 6 ξ_c`; None if there are no scales."""
         return None if self.scales is None else self.depth <= self.scales.depth
+
+    def data(self) -> dict[str, Any]:
+        """As plain data; None for what is not finite."""
+        scales = None if self.scales is None else {**_plain(self.scales._asdict()), "phase": self.scales.phase}
+        return {
+            "depth": self.depth,
+            "decades": _finite(self.decades),
+            "passes": self.passes,
+            "scales": scales,
+            "layers": [_plain(layer._asdict()) for layer in self.layers],
+            "not_covered": self.not_covered,
+            "in_order": self.in_order,
+        }
 
     def __str__(self) -> str:
         lines = [f"{self.depth} layers with weights; the gradient changes by {self.decades:+.2f} decades over them"]
@@ -91,7 +110,17 @@ class MeanField(NamedTuple):
         ]
         if self.not_covered:
             lines += ["not covered by the theory: " + ", ".join(self.not_covered)]
+        if self.in_order:
+            lines += ["taken part by part in the order of attributes: " + ", ".join(self.in_order)]
         return "\n".join(lines)
+
+
+def _finite(v: Any) -> Any:
+    return v if not isinstance(v, float) or math.isfinite(v) else None
+
+
+def _plain(entries: dict[str, Any]) -> dict[str, Any]:
+    return {k: _finite(v) for k, v in entries.items()}
 
 
 def mean_field(model: Module, activation: Any = None, variance: float = 1.0, correlation: float = 0.0) -> MeanField:
@@ -123,7 +152,9 @@ def mean_field(model: Module, activation: Any = None, variance: float = 1.0, cor
         raise ArgumentError(f"{type(model).__name__} has no linear layer and no convolution{at_user_line()}")
     between = walk.layers[weights[0] + 1 : weights[-1] + 1] if weights else walk.layers
     top = [layer for layer in between if layer.name not in walk.inside]
-    return MeanField(walk.layers, walk.scales(), walk.depth, sum(x.decades for x in top), walk.not_covered)
+    return MeanField(
+        walk.layers, walk.scales(), walk.depth, sum(x.decades for x in top), walk.not_covered, walk.in_order
+    )
 
 
 def decades(gain: float) -> float:
@@ -137,6 +168,7 @@ class _Walk:
         self.layers: list[Layer] = []
         self.inside: set[str] = set()  # names of layers in branches, which the block's own entry sums up
         self.not_covered: list[str] = []
+        self.in_order: list[str] = []
         self.depth = 0
         self.special = False
         self.found: Counter[str] = Counter()
@@ -166,11 +198,13 @@ class _Walk:
         if isinstance(m, nn.Residual):
             return self.residual(name, m, s)
         children = list(m.named_children())
-        if not children or hasattr(m, "key") or isinstance(m, (nn.MultiheadAttention, *RECURRENT)):
+        if not children or hasattr(m, "key") or isinstance(m, OPAQUE):
             self.not_covered.append(f"{name or 'model'} ({type(m).__name__})")
             return s
         if any(hasattr(v, "shape") for v in vars(m).values()):
             self.not_covered.append(f"parameters of {name or 'model'} ({type(m).__name__}) itself")
+        if not isinstance(m, CHAINS):
+            self.in_order.append(f"{name or 'model'} ({type(m).__name__})")
         for child, part in children:
             s = self.through(f"{name}.{child}" if name else child, part, s)
         return s

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from wengert.errors import ArgumentError, WengertError
+from wengert.flow.depth_model import mean_field
 from wengert.flow.finding import Case, Finding, finite, place
 from wengert.flow.findings_depth import decades
 from wengert.flow.monitor import Monitor
@@ -148,9 +149,17 @@ class Report:
                 for c in calls
             ],
             **self._network(),
+            **self._depth(),
             **({} if self.repair is None else {"repair": self.repair.data()}),
             **({} if self.training is None else {"training": run_data(self.training)}),
         }  # fmt: skip
+
+    def _depth(self) -> dict[str, Any]:
+        """What mean-field theory says, where it covers anything."""
+        try:
+            return {"depth": mean_field(self.case.model).data()}
+        except WengertError:
+            return {}
 
     def _network(self) -> dict[str, Any]:
         """The picture of the network, where the loss can be recorded."""
