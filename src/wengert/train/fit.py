@@ -121,7 +121,9 @@ def fit(
     """
     if not hasattr(optimizer, "advance") and not isinstance(optimizer, Accumulate):
         raise ArgumentError(
-            f"fit takes an optimizer that updates from gradients, got a {type(optimizer).__name__}{at_user_line()}"
+            f"fit takes an optimizer that updates from gradients, got a {type(optimizer).__name__}; one that evaluates "
+            "the loss itself (LBFGS) wants a loop of your own: optimizer.update(model, lambda m: evaluate(m, x, y)), "
+            f"with evaluate = wg.jit(wg.value_and_grad(loss_fn)){at_user_line()}"
         )
     if accumulate != 1:
         optimizer = Accumulate(optimizer, accumulate)
