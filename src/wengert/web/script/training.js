@@ -29,17 +29,17 @@ function trainingCharts(training) {
   const epochs = (training.records || []).filter(r => r.kind === "epoch" && r.metrics && Number.isFinite(r.step));
   const metrics = [...new Set(epochs.flatMap(r => Object.keys(r.metrics)))];
   const metric = (name, colour, dash) => ({name, colour, dash, xs: epochs.map(r => r.step), ys: epochs.map(r => r.metrics[name])});
-  const parts = [];
-  const figure = (title, node) => el("figure", {class: "card"}, el("figcaption", {}, title.charAt(0).toUpperCase() + title.slice(1)), node);
-  parts.push(figure(t("loss over training"), curves(t("loss over training"), [{name: t("Loss"), colour: "var(--mark)", xs, ys: records.map(r => r.loss)},
-      ...metrics.filter(m => /loss$/.test(m)).map(m => metric(m, m === "loss" ? "var(--ink-soft)" : "var(--adjoint)", "5 4"))], {mark})));
-  const others = metrics.filter(m => !/loss$/.test(m));
-  for (const m of others.slice(0, 2)) parts.push(figure(head(m), curves(m, [metric(m, "var(--good)")], {mark})));
+  const charts = [["loss over training", [{name: t("Loss"), colour: "var(--mark)", xs, ys: records.map(r => r.loss)},
+    ...metrics.filter(m => /loss$/.test(m)).map(m => metric(m, m === "loss" ? "var(--ink-soft)" : "var(--adjoint)", "5 4"))], false]];
+  for (const m of metrics.filter(m => !/loss$/.test(m)).slice(0, 2)) charts.push([m, [metric(m, "var(--good)")], false]);
   for (const [key, name, colour] of WHOLE) {
     const at = records.filter(r => (r.whole || {})[key] > 0);
     if (at.length > 1 || (key === "grad_norm" && at.length))
-      parts.push(figure(t(name), curves(t(name), [{name: t(name), colour, xs: at.map(r => r.step), ys: at.map(r => r.whole[key])}], {log: true, mark})));
+      charts.push([name, [{name: t(name), colour, xs: at.map(r => r.step), ys: at.map(r => r.whole[key])}], true]);
   }
+  const beside = Math.max(1, Math.min(charts.length, Math.floor((roomy(1) + 60) / 456)));
+  const parts = charts.map(([name, lines, log]) => el("figure", {class: "card"}, el("figcaption", {}, head(name)),
+    curves(t(name), lines, {log, mark, width: roomy(1 / beside) - 8})));
   const available = Object.keys(MEASURES).filter(m => records.some(r => Object.values(MEASURES[m][1](r) || {}).some(p => MEASURES[m][2](p) !== undefined)));
   if (!available.length) return [el("div", {class: "pair"}, parts)];
   const measure = available.includes(state.measure) ? state.measure : available[0];
