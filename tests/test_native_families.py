@@ -188,3 +188,25 @@ def test_rotations(shape: tuple[int, ...]) -> None:
         same(f, x)
         same(loop, x)
         same(wg.grad(total), x)
+
+
+@pytest.mark.parametrize("shape", [(1,), (37,), (5, 33), (33, 5), (70, 3), (3, 4, 21)])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_running_results(shape: tuple[int, ...], reverse: bool) -> None:
+    x = rng.normal(size=shape)
+    for axis in range(len(shape)):
+
+        def f(x: Any, axis: int = axis) -> Any:
+            p = {"axis": axis, "reverse": reverse}
+            y = wg.exp(x)
+            extremes = [wg.cumulative_max(x, **p), wg.cumulative_min(x, **p), wg.cumulative_logsumexp(x, **p)]
+            return [wg.cumulative_sum(x, **p), wg.cumulative_prod(y, **p), *extremes]
+
+        def total(x: Any, f: Any = f) -> Any:
+            return sum(wg.sum(wg.square(y)) * (k + 1) for k, y in enumerate(f(x)))
+
+        same(f, x, tolerance=1e-11)
+        same(wg.grad(total), x, tolerance=1e-9)
+        same(f, special(shape))
+        same(lambda x, axis=axis: wg.cumulative_sum(x, axis=axis, reverse=reverse), (9 * x).astype(np.int32))
+        same(lambda x, axis=axis: wg.cumulative_max(x, axis=axis, reverse=reverse), (9 * x).astype(np.int64))

@@ -118,9 +118,9 @@ def rotated(lowering: Lowering, args: list[Expr], axis: int) -> View | None:
             return v.sliced(start, ones, tuple(length if k == axis else d for k, d in enumerate(whole)))
 
         size, places = n + m, [0]
-        for to, start, length in ((HALO, 0, size), (0, size, HALO), (HALO + size, HALO, HALO)):
-            source = load(part(target, start, length)) if length < size else lowering.made(view)
-            lowering.store(Expr("copy", (source,), source.shape, source.dtype), part(target, to, length))
+        for to, source, length in ((HALO, 0, size), (0, size, HALO), (HALO + size, HALO, HALO)):
+            value = load(part(target, source, length)) if length < size else lowering.made(view)
+            lowering.store(Expr("copy", (value,), value.shape, value.dtype), part(target, to, length))
             places.append(lowering.made_by[id(target.buffer)])
             lowering.made_by[id(target.buffer)] = places[1]  # both ends are copied from the middle
         lowering.made_by[id(target.buffer)] = max(places)
