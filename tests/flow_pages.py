@@ -149,6 +149,17 @@ def deep(depth: int = 20, gain: float = -0.61, activation: str = "Sigmoid", seed
             },
         },
         "path_length": {"shares": [s / sum(shares) for s in shares], "norms": shares, "parameter": "0.weight"},
+        "depth": {
+            **{"depth": depth, "decades": backward, "passes": gain >= -0.2},
+            "scales": {
+                "q": 0.008,
+                "chi": 0.33,
+                "xi_c": 0.89,
+                "phase": "ordered",
+                "weight_variance": 0.33,
+                "bias_variance": 0.005,
+            },
+        },
         "lag": {"shares": [0.62 * 0.4**k for k in range(12)], "norms": [0.4**k for k in range(12)]},
     }
 

@@ -64,7 +64,20 @@ function causes(data) {
   const way = ledger[state.direction] || {}, layered = way.by_layer || way.by_module || [];
   if (layered.length > 1) parts.push(along(layered.map(e => ({...e, name: e.name || e.path})), t("By layer")));
   if ((way.by_turn || []).length > 1) parts.push(along(way.by_turn.map(e => ({...e, name: String(e.turn)})), t("By time step")));
+  if (data.depth) parts.push(theory(data.depth));
   return parts;
+}
+
+// mean-field theory of wide layers, from the weights as they stand and no data
+function theory(d) {
+  const s = d.scales || {}, rows = [[t("layers with weights"), number(d.depth)]];
+  if (d.decades !== undefined) rows.push([t("gradient, whole way"), `${decades(d.decades)}   ${factor(d.decades)}`]);
+  if (typeof s.chi === "number") rows.push([`χ₁ (${t("factor of the gradient's square, layer by layer")})`, `${number(s.chi)}${s.phase ? `   ${t(s.phase)}` : ""}`]);
+  if (typeof s.q === "number") rows.push([`q* (${t("variance that the signal comes to")})`, number(s.q)]);
+  if (typeof s.weight_variance === "number") rows.push(["σ_w², σ_b²", `${number(s.weight_variance)}, ${number(s.bias_variance)}`]);
+  if (typeof s.xi_c === "number") rows.push([`ξ (${t("depth scale")})`, `${number(s.xi_c)} ${t("layers")}`]);
+  if (typeof d.passes === "boolean") rows.push([t("a signal gets through"), t(d.passes ? "yes" : "no")]);
+  return el("figure", {class: "card wide theory"}, el("figcaption", {}, t("In theory, before any training"), el("small", {}, long("theory"))), facts_(rows));
 }
 
 function along(entries, title) {

@@ -38,7 +38,9 @@ const WORDS = {zh: {
   "more rows are not shown: close some modules": "行未显示：请折叠一些模块", "from": "来自", "to": "去往",
   "the model as given": "原模型", "the mended model": "修复后的模型", "theory": "理论", "parameters": "参数",
   "modules": "模块", "operations": "运算", "layers": "层", "Skip to the network": "跳到网络图", "depth scale": "深度尺度",
-  "whole way": "全程", "at the loss": "在损失处", "gradient at the input end": "输入端的梯度",
+  "whole way": "全程", "layers with weights": "带权层数", "gradient, whole way": "梯度，全程", "ordered": "有序相", "chaotic": "混沌相",
+  "critical": "临界", "factor of the gradient's square, layer by layer": "每层梯度平方的倍数", "variance that the signal comes to": "信号方差的极限",
+  "a signal gets through": "信号能否传到底", "yes": "能", "no": "不能", "In theory, before any training": "理论(训练之前)", "at the loss": "在损失处", "gradient at the input end": "输入端的梯度",
   "Jacobians from layer to layer": "逐层雅可比矩阵", "singular values": "奇异值", "No single line": "无单独的源代码行",
 }};
 const LONG = {
@@ -48,6 +50,7 @@ const LONG = {
       "they add up to the whole, exactly.",
     backward: "The gradient, from the loss back to the input", forward: "The signal, from the input to the loss",
     shares: "Exact shares of the gradient; they add up to 100 %. A negative share works against the rest.",
+    theory: "Mean-field theory of wide layers, from the weights as they stand, without data (Schoenholz et al. 2017).",
     ranges: "Each row is a parameter or layer, each column a recorded step; colour is the size, in decades against the middle of the picture.",
   },
   zh: {
@@ -55,6 +58,7 @@ const LONG = {
     causes: "每一类运算使信号大小改变的数量级(10 的幂)。沿任意一条路径相加，精确等于总变化。",
     backward: "梯度：从损失回到输入", forward: "信号：从输入到损失",
     shares: "梯度的精确占比，总和为 100 %。负的占比表示与其余部分方向相反。",
+    theory: "宽层的平均场理论，只看当前权重，不用数据(Schoenholz et al. 2017)。",
     ranges: "每行是一个参数或层，每列是一次记录；颜色表示大小(相对于全图中位数的数量级)。",
   },
 };
