@@ -15,10 +15,12 @@ import argparse
 import datetime
 import itertools
 import json
+import math
 import multiprocessing
 import os
 import sys
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,11 +61,17 @@ def _turns(rows: Sequence[Sequence[Any]], count: int) -> list[Any]:
     return picked[:count]
 
 
-def run(cases: list[Faulty | Healthy], repairs: bool, every: int, processes: int) -> list[Outcome]:
-    """Judge all; every so many faulty networks are given to the baselines too."""
-    cases = sorted(cases, key=lambda c: (c.plan.arch, c.plan.task, c.plan.depth, c.plan.width, c.plan.text))
+def run(
+    cases: list[Faulty | Healthy], repairs: int, baselines: int, processes: int, minutes: float = math.inf
+) -> list[Outcome]:
+    """Judge all, or as many as there is time for; every so many faulty ones are repaired, and given to the baselines."""
+    cases = sorted(cases, key=lambda c: (zlib.crc32(c.plan.structure.encode()), c.plan.number))
+    end = time.monotonic() + 60 * minutes
     turn = itertools.count()
-    jobs = [(c, repairs, bool(every) and isinstance(c, Faulty) and next(turn) % every == 0) for c in cases]
+    jobs = []
+    for c in cases:
+        n = next(turn) if isinstance(c, Faulty) else 0
+        jobs.append((c, bool(repairs) and n % repairs == 0, bool(baselines) and n % baselines == 0))
     bar, found = Progress(True), []
     bar.begin(0)
     if processes == 1:
@@ -71,16 +79,18 @@ def run(cases: list[Faulty | Healthy], repairs: bool, every: int, processes: int
         pool = None
     else:
         os.environ.setdefault("WENGERT_NUM_THREADS", "1")
-        pool = multiprocessing.get_context("spawn").Pool(processes, quiet, maxtasksperchild=50)
-        results = pool.imap_unordered(_work, jobs, chunksize=4)
+        pool = multiprocessing.get_context("spawn").Pool(processes, quiet, maxtasksperchild=100)
+        results = pool.imap_unordered(_work, jobs, chunksize=2)
     for n, outcome in enumerate(results, 1):
         found.append(outcome)
         if bar.due():
             wrong = sum(o.faulty == (o.verdict == "healthy") for o in found)
             bar.draw("diagnosing", n, len(jobs), {"wrong verdicts": float(wrong)})
-    bar.end("diagnosed", len(jobs), {})
+        if time.monotonic() > end:
+            break
+    bar.end("diagnosed", len(found), {})
     if pool is not None:
-        pool.close()
+        pool.terminate()
         pool.join()
     return found
 
@@ -149,7 +159,8 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="24 networks in this process")
     parser.add_argument("--only", choices=("all", "tuned", "held-out"), default="all")
     parser.add_argument("--limit", type=int, default=0, help="at most so many networks, spread over the rules")
-    parser.add_argument("--no-repair", action="store_true")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so many")
+    parser.add_argument("--repairs", type=int, default=1, metavar="N", help="for every N-th faulty network; 0: none")
     parser.add_argument("--baselines", type=int, default=3, metavar="N", help="for every N-th faulty network; 0: none")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--misses", action="store_true", help="list what went wrong on tuned families")
@@ -158,7 +169,7 @@ def main() -> None:
     limit, processes = (24, 1) if args.tiny else (args.limit, args.processes)
     cases = chosen(args.only, limit)
     began = time.monotonic()
-    found = run(cases, not (args.no_repair or args.tiny), 0 if args.tiny else args.baselines, processes)
+    found = run(cases, 0 if args.tiny else args.repairs, 0 if args.tiny else args.baselines, processes, args.minutes)
     print(f"{machine()}\n{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, python benchmarks/diagnosis.py "
           f"{' '.join(sys.argv[1:])}".rstrip())  # fmt: skip
     faulty = sum(o.faulty for o in found)

@@ -62,7 +62,7 @@ def judge(case: Faulty | Healthy, repairs: bool, baselines: bool) -> Outcome:
             )
             if repairs:
                 row = _repaired(row, plan, recipe, batches)
-            if baselines:
+            if baselines and label is not None:
                 row = row._replace(random=by_chance(plan, recipe, batches), fixed=by_order(plan, recipe, batches))
     except Exception as error:  # an instrument that fails has not found the fault: the table says so
         row = row._replace(error=f"{type(error).__name__}: {error}".split("\n", 1)[0])
