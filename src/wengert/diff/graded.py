@@ -38,7 +38,9 @@ class Graded(NamedTuple):
         return self.low + len(self.parts) - 1
 
     def spread(self, low: int, high: int, exponent: int) -> np.ndarray:
-        """The parts from one degree to another, for an exponent at least its own."""
+        """The parts from one degree to another, for an exponent at least its own; not to be written to."""
+        if (low, high, exponent) == (self.low, self.high, self.exponent):
+            return self.parts
         whole = np.zeros((high - low + 1, *self.parts.shape[1:]), self.parts.dtype)
         whole[self.low - low : self.high - low + 1] = _times(self.parts, self.exponent - exponent)
         return whole
@@ -46,16 +48,23 @@ class Graded(NamedTuple):
     def plus(self, other: Graded) -> Graded:
         low, high = min(self.low, other.low), max(self.high, other.high)
         exponent = max(self.exponent, other.exponent)
-        return Graded(self.spread(low, high, exponent) + other.spread(low, high, exponent), low, exponent)
+        if (low, high) != (self.low, self.high):
+            self, other = other, self  # the longer first, if one covers the other
+        whole = self.spread(low, high, exponent)
+        whole = whole.copy() if whole is self.parts else whole
+        whole[other.low - low : other.high - low + 1] += _times(other.parts, other.exponent - exponent)
+        return Graded(whole, low, exponent)
 
     def trimmed(self) -> Graded:
-        """The same without zero parts at its ends, and near 1."""
-        sizes = np.abs(self.parts).reshape(len(self.parts), -1).max(axis=1, initial=0.0)
-        kept = np.flatnonzero(sizes)
-        if not len(kept):
-            return Graded(self.parts[:1], self.low, self.exponent)
-        parts, low = self.parts[kept[0] : kept[-1] + 1], self.low + int(kept[0])
-        size = float(sizes.max())
+        """The same near 1, without zero parts at its ends nor high ones too small for the type's full precision."""
+        first, end = 0, len(self.parts)
+        while first < end - 1 and not self.parts[first].any():
+            first += 1
+        least = np.finfo(self.parts.dtype).tiny  # below, numbers lose digits and processors their speed
+        while end - 1 > first and not (np.abs(self.parts[end - 1]) >= least).any():
+            end -= 1
+        parts, low = self.parts[first:end], self.low + first
+        size = float(np.abs(parts).max(initial=0.0))
         shift = math.frexp(size)[1] if size < math.inf else 0
         return (
             Graded(_times(parts, -shift), low, self.exponent + shift)

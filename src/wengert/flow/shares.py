@@ -117,7 +117,8 @@ def by_lag(model: Any, loss_fn: Callable[..., Any], *batch: Any, of: str | None 
     """The gradient of recurrent weights by time lag: how many steps lie between their use and the loss it acts on.
 
     A step back is a state's way from one turn to the one before: in `nn.RNN`, `LSTM`, `GRU`, any `wg.scan` or
-    `wg.while_loop`, and where one of nn's cells is called again in a Python loop. Stacked layers add up.
+    `wg.while_loop`, where one of nn's cells is called again in a Python loop, and where any module with parameters is
+    called with what its last call returned. Stacked layers add up.
 
     Args:
         model, loss_fn, batch: as for `diagnose`. The loss may be taken at the end or at every step.
@@ -140,7 +141,8 @@ def lag(recording: Recording, of: str | None = None) -> Shares:
     if not any(marked):
         raise ArgumentError(
             "flow.by_lag: no state is handed on from one turn to the next: the model has no recurrent layer, or its "
-            f"sequence has one element{at_user_line()}"
+            "sequence has one element. A loop in Python over plain arrays can't be told from layers: write it with "
+            f"wg.scan, or as a module that is called at every step with what it returned before{at_user_line()}"
         )
     if of is not None:
         name, value = _named(recording, of)
