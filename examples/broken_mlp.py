@@ -40,7 +40,7 @@ def main(folder: Path) -> None:
     mended = flow.repair(model, loss_fn, *batch, batches=(x, y), optimizer=optimizer)
     print(mended.record.before)
     print(mended)
-    after = learn(mended.model, mended.recipe.make_optimizer(mended.model), epochs=15)
+    after = learn(mended.model, mended.recipe.make_optimizer(mended.model), epochs=30)
     print(f"after: test accuracy {100 * after:.1f} %")
     folder.mkdir(parents=True, exist_ok=True)
     mended.save(folder / "broken_mlp.html", metric=("test accuracy", before, after))

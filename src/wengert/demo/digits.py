@@ -33,6 +33,6 @@ print(mended)
 
 # %% Train the mended net
 optimizer = mended.recipe.make_optimizer(mended.model)
-after = learn(mended.model, optimizer, 15, [flow.Monitor(every=10, folder=f"{folder}/run")])
+after = learn(mended.model, optimizer, 30, [flow.Monitor(every=10, folder=f"{folder}/run")])
 print(f"test accuracy: {before:.1%} before, {after:.1%} after")
 mended.save(f"{folder}/digits.html", metric=("test accuracy", before, after), training=f"{folder}/run")
