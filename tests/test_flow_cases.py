@@ -270,3 +270,16 @@ def test_a_constant_loss():
 def test_no_function_for_a_loss():
     with pytest.raises(ArgumentError, match="the loss function is a int"):
         flow.record(nn.Linear(4, 2), 3, np.ones((1, 4), "f"))
+
+
+def test_attention_crosses_weighted_layers_only(rng):
+    """In attention a path goes through the projection of queries, keys or values, and the one of the output."""
+    attention = nn.MultiheadAttention(8, 2)
+    x = rng.normal(size=(5, 2, 8)).astype("f")
+    found = flow.by_path_length(attention, lambda m, x: wg.sum(wg.square(m(x, x, x)[0])), x)
+    assert [k for k, n in enumerate(found.norms) if n > -math.inf] == [2]
+
+
+def test_no_such_example(rng):
+    with pytest.raises(ArgumentError, match="no example 9 in a value of shape"):
+        flow.spectrum(nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)), squared, np.ones((2, 4), "f"), example=9)

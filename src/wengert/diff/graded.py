@@ -48,11 +48,10 @@ class Graded(NamedTuple):
     def plus(self, other: Graded) -> Graded:
         low, high = min(self.low, other.low), max(self.high, other.high)
         exponent = max(self.exponent, other.exponent)
-        if (low, high) != (self.low, self.high):
-            self, other = other, self  # the longer first, if one covers the other
-        whole = self.spread(low, high, exponent)
-        whole = whole.copy() if whole is self.parts else whole
-        whole[other.low - low : other.high - low + 1] += _times(other.parts, other.exponent - exponent)
+        one, more = (self, other) if (low, high) == (self.low, self.high) else (other, self)
+        whole = one.spread(low, high, exponent)
+        whole = whole.copy() if whole is one.parts else whole
+        whole[more.low - low : more.high - low + 1] += _times(more.parts, more.exponent - exponent)
         return Graded(whole, low, exponent)
 
     def trimmed(self) -> Graded:

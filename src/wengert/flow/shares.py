@@ -79,7 +79,8 @@ class Shares:
 def by_path_length(model: Any, loss_fn: Callable[..., Any], *batch: Any, of: str | None = None) -> Shares:
     """The gradient by the number of weighted layers that it has crossed on its way from the loss.
 
-    A layer counts where the path goes through its product with weights (of a linear layer, a convolution, …).
+    A layer counts where the path goes through its product with weights (of a linear layer, a convolution, …); products
+    of two signals, as in attention, don't.
 
     Args:
         model, loss_fn, batch: as for `diagnose`.
@@ -100,7 +101,11 @@ def by_path_length(model: Any, loss_fn: Callable[..., Any], *batch: Any, of: str
 def path_length(recording: Recording, of: str | None = None) -> Shares:
     """`by_path_length` of a recording."""
     alone = _alone(recording)
-    marked = [is_product(node) for node in recording.steps]
+    tape = recording.graph.trace
+    marked = [
+        is_product(node) and sum(a.trace is tape and not alone[a.index] for a in node.inputs) == 1  # type: ignore[attr-defined]
+        for node in recording.steps
+    ]
 
     def degree(at: int, v: Var) -> int:
         return int(marked[at] and not alone[v.index])

@@ -103,6 +103,15 @@ def spectrum(
     return [s for s in found if s is not None]
 
 
+def _checked(start: Var, end: Var, example: int | None) -> None:
+    for v in (start, end):
+        if example is not None and not (v.shape and -v.shape[0] <= example < v.shape[0]):
+            raise ArgumentError(
+                f"flow.spectrum: there is no example {example} in a value of shape {v.shape}, whose first axis counts "
+                f"examples; example=None takes the whole{at_user_line()}"
+            )
+
+
 def _called(calls: dict[str, Call], name: str | None, what: str) -> Call:
     if name not in calls:
         raise ArgumentError(
@@ -185,6 +194,7 @@ class Stretch:
 
 def _between(recording: Recording, start: Call, end: Call, example: int | None) -> Spectrum | None:
     a, b = start.outputs[0], end.outputs[0]
+    _checked(a, b, example)
     stretch = Stretch(recording, a, b, example)
     if not stretch.leads or a is b:
         return None
