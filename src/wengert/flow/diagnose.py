@@ -100,7 +100,8 @@ def excused(f: Finding, tried: Trial) -> None:
     certain = f.severity >= CERTAIN and f.kind in CHAOTIC
     if f.kind == "short memory":  # a batch can be told apart by its last steps
         certain = f.severity >= 0.7 and tried.start >= UNLEARNED
-    if not certain and (tried.learns or tried.finite and tried.start < UNLEARNED and tried.end < UNLEARNED):
+    learned = tried.finite and tried.start < UNLEARNED and tried.end < UNLEARNED
+    if not certain and (tried.learns or learned):
         f.severity = min(f.severity, 0.4)
         f.cause += (
             f"; yet it learns: {len(tried.losses) - 1} steps on this batch bring the loss from {tried.losses[0]:.3g} "

@@ -126,11 +126,13 @@ def remember(case: Case, length: int, plain: bool) -> list[Remedy]:
     clip = training.clip_norm(1.0, "gradients through many steps are sometimes large")
     quick = training.adaptive(3e-3, "steps of the same size whatever the size of the gradient")
     if not plain:
-        gates = recurrent.gates_remedy(length, f"gates that keep begin so that units forget after 1 to {length} steps")
+        gates = recurrent.gates_remedy(length, f"gates that keep begin so that units forget after about {length} steps")
         return [gates, together(gates, quick, clip)]
-    gru = recurrent.gated_remedy("gru", length, f"its state is kept by gates, which begin open for 1 to {length} steps")
+    gru = recurrent.gated_remedy(
+        "gru", length, f"its state is kept by gates, which begin open for about {length} steps"
+    )
     lstm = recurrent.gated_remedy(
-        "lstm", length, f"its cell is kept by gates, which begin open for 1 to {length} steps"
+        "lstm", length, f"its cell is kept by gates, which begin open for about {length} steps"
     )
     turn = recurrent.orthogonal_remedy("keep the gradient's length from step to step as far as tanh lets it")
     return [gru, lstm, turn, together(gru, quick, clip), together(lstm, quick, clip)]

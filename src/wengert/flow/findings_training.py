@@ -21,6 +21,7 @@ STEPS = 60  # of a trial, on the one batch
 EXAMPLES = 128  # of it at most
 LEARNS = 0.7  # of the loss with targets exchanged, below which a model has learned to tell examples apart
 REACH = 2.0**22  # how many steps far the line is looked along
+THROWN = 3.0  # times
 SLACK = 1e-5  # of the loss: what is lost in rounding
 TOO_SHORT = 500.0  # steps in the same direction that still lower the loss
 UNLEARNED = 0.6  # of the loss with targets exchanged, above which a model has learned little
@@ -66,6 +67,12 @@ class Trial(NamedTuple):
     @property
     def finite(self) -> bool:
         return all(map(math.isfinite, self.losses)) and not math.isnan(self.end)
+
+    @property
+    def thrown(self) -> bool:
+        """Whether the loss was thrown far above where it began and what an output that says nothing costs."""
+        usual = max(self.losses[0], self.blank if math.isfinite(self.blank) else 0.0)
+        return self.finite and max(self.losses) > THROWN * usual
 
     @property
     def learns(self) -> bool:
@@ -140,6 +147,11 @@ def along_step(case: Case) -> dict[float, float]:
 def rate_findings(case: Case, tried: Trial) -> list[Finding]:
     """A learning rate too high or too low, where the optimizer is known and the model didn't learn in the trial."""
     rate, losses = case.recipe.learning_rate, tried.losses
+    if tried.thrown and tried.learns:
+        for times in (10.0, 30.0):
+            slower = trial(case, rate / times)
+            if slower.learns and not slower.thrown:
+                return [too_high(case, tried, rate / times, slower)]
     if tried.finite and (tried.learns or (tried.start < UNLEARNED and tried.end < UNLEARNED)):
         return []
     worse = not tried.finite or losses[-1] > 1.3 * max(losses[0], 1e-12)
@@ -166,6 +178,8 @@ def too_high(case: Case, tried: Trial, good: float, slower: Trial) -> Finding:
     """Steps that raise the loss, or throw the model to where nothing is learned."""
     rate, losses = case.recipe.learning_rate, tried.losses
     end = "is no longer finite" if not tried.finite else f"has gone from {losses[0]:.3g} to {losses[-1]:.3g}"
+    if tried.thrown and losses[-1] < losses[0]:
+        end = f"has been thrown from {losses[0]:.3g} to {max(losses):.3g} on the way"
     cause = (
         f"after {len(losses) - 1} steps with learning rate {rate:.3g} on one batch the loss {end}; with {good:.2g} it "
         f"goes from {slower.losses[0]:.3g} to {slower.losses[-1]:.3g}"

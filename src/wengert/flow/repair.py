@@ -17,6 +17,7 @@ from wengert.flow.verify import SEEDS, STEPS, Verification, _Shown, judge, run
 from wengert.source import at_user_line
 
 MOST = 12  # remedies that are tried
+PATIENCE = 4  # times as many steps, where a remedy's effect on the loss takes time
 ENOUGH = 0.3  # by which share of the loss a mended model has to get ahead to be taken at once
 
 
@@ -173,6 +174,8 @@ class _Search:
         self.data, self.batch, self.steps, self.seeds = data, batch, steps, seeds
         self.progress, self.executor = progress, executor
         self.attempts: list[Attempt] = []
+        self.patient = False  # whether longer runs have been tried
+        self.longer: list[Curve] = []  # those of the given model
 
     def report(self, recipe: Recipe) -> Report:
         case = Case(recipe, self.batch, self.known)
@@ -195,7 +198,7 @@ class _Search:
             if step is None:
                 break
             self.best, current, report = step
-        learned = _clearly_better(start, current)
+        learned = _clearly_better(self.longer or start, current)
         repaired = bool(self.attempts) and any(a.kept for a in self.attempts) and (report.healthy or learned)
         return Repair(self.best.model, Record(before, report, self.attempts), self.best, repaired and learned)
 
@@ -219,11 +222,28 @@ class _Search:
                     return recipe, curves, after
                 rank = (good, -_end(curves))
                 options.append((rank, len(self.attempts) - 1, recipe, curves, after))
+        if not options and not self.patient:
+            return self.patiently(report)
         if not options:
             return None
         _, number, recipe, curves, after = max(options, key=lambda o: o[:2])
         self.keep(number)
         return recipe, curves, after
+
+    def patiently(self, report: Report) -> tuple[Recipe, list[Curve], Report] | None:
+        """Longer runs for those remedies whose finding was gone, though the loss didn't show it yet."""
+        self.patient, self.steps = True, PATIENCE * self.steps
+        current, promising = self.curves(self.best), [a for a in self.attempts if a.remaining == "healthy"]
+        for finding in report.faults:
+            for remedy in finding.remedies:
+                if remedy.name not in [a.remedy for a in promising][:3]:
+                    continue
+                outcome = self.attempt(finding.kind, remedy, current)
+                if outcome is not None:
+                    self.keep()
+                    self.longer = current
+                    return outcome[:3]
+        return None
 
     def keep(self, number: int = -1) -> None:
         self.attempts[number] = self.attempts[number]._replace(kept=True)

@@ -30,7 +30,7 @@ def gated(model: Module, kind: str = "gru", memory: int = 0) -> Module:
 
     Args:
         kind: "gru" or "lstm"; a cell becomes a GRUCell in any case, because its state is one array.
-        memory: how many steps are to be remembered; gates begin so that units forget after 1 to that many.
+        memory: how many steps are to be remembered; gates begin so that units forget after about that many.
     """
 
     def change(name: str, m: Module) -> Module | None:
@@ -67,9 +67,9 @@ def _filled(new: Module, old: Module, gate: int) -> Module:
 def opened(m: Module, memory: int = 0) -> Module:
     """Biases of the gates that keep the state: 1, or by the lengths that are to be remembered.
 
-    With `memory` T, `b = log(uniform(1, T - 1))` for the gate that keeps, so that a unit's time scale lies between 1
-    and T steps; an LSTM's input gate gets -b (Tallec and Ollivier 2018, *Can recurrent neural networks warp time?*,
-    arXiv 1804.11188). Changes the module that is given.
+    With `memory` T, `b = log(uniform(T/2, 2T))` for the gate that keeps, so that a unit's time scale lies around T
+    steps; an LSTM's input gate gets -b/2. After Tallec and Ollivier 2018, *Can recurrent neural networks warp time?*
+    (arXiv 1804.11188), who take the scales from 1 to T. Changes the module that is given.
     """
     rng = np.random.default_rng(memory)
     lstm = isinstance(m, (nn.LSTM, nn.LSTMCell))
@@ -77,10 +77,10 @@ def opened(m: Module, memory: int = 0) -> Module:
         if name.startswith("bias_ih") and hasattr(value, "shape"):
             b = np.array(value)
             h = len(b) // (4 if lstm else 3)
-            kept = np.log(rng.uniform(1, max(memory - 1, 2), h)) if memory > 2 else np.ones(h)
+            kept = np.log(rng.uniform(memory / 2, 2 * memory, h)) if memory > 2 else np.ones(h)
             b[h : 2 * h] = kept
             if lstm and memory > 2:
-                b[:h] = -kept
+                b[:h] = -kept / 2
             setattr(m, name, Array(b))
             other = name.replace("_ih", "_hh")
             inner = np.array(getattr(m, other))
