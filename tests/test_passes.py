@@ -164,3 +164,13 @@ def test_unused_steps_of_a_large_graph_go() -> None:
     graph = staged(f, (3,))
     everything = Graph(graph.inputs, [*graph.nodes], graph.outputs, graph.trace, graph.size)
     assert simplify(everything).nodes == []
+
+
+def test_constants_that_show_the_same_memory_are_one() -> None:
+    data = wg.asarray(np.arange(600.0).reshape(20, 30))
+
+    def f(x: Any) -> Any:
+        return wg.sum(wg.exp(x * data[:, None, :])) + wg.max(wg.exp(x * data[:, None, :]))
+
+    graph = simplify(wg.jit(f).lower(np.float64(0.01)).graph)
+    assert sum(node.primitive.name == "exp" for node in graph.nodes) == 1

@@ -17,7 +17,7 @@ _COMMUTE = frozenset(
     registry[n]
     for n in ("add", "multiply", "scale", "annihilating_multiply", "equal", "not_equal", "logical_and", "logical_or")
 )
-_BY_CONTENT = 256  # bytes: constants no larger are compared by their content, larger ones by identity
+_BY_CONTENT = 256  # bytes: constants no larger are compared by their content, larger ones by their place in memory
 
 
 def share_steps(graph: Graph) -> Graph:
@@ -44,4 +44,11 @@ def _constant(a: Array) -> Any:
     data = np.asarray(a.data)
     if data.nbytes <= _BY_CONTENT:
         return data.dtype.num, data.shape, data.tobytes()
-    return "large", id(a.data)
+    return "large", place_of(a.data)
+
+
+def place_of(data: Any) -> Any:
+    """Equal for arrays that show the same memory in the same way."""
+    if type(data) is not np.ndarray:
+        return id(data)
+    return data.ctypes.data, data.strides, data.dtype.num, data.shape

@@ -17,6 +17,7 @@ from wengert.ir.graph import Graph, Node
 from wengert.ir.primitive import registry
 from wengert.ir.types import Shape
 from wengert.ops.elementwise import Elementwise
+from wengert.passes.cse import place_of
 
 MOST_ROOTS = 12  # of one nest: beyond, registers spill
 MOST_NUMBERS = 40  # the same for single numbers: a loop's body in one piece lets LLVM choose what to spill
@@ -45,7 +46,7 @@ class Lowering:
         self.statements: list[Statement] = []
         self.made_by: dict[int, int] = {}  # id of a buffer -> its statement
         self.constants: list[np.ndarray] = outer.constants if outer else []
-        self.known_constants: dict[int, Expr] = outer.known_constants if outer else {}
+        self.known_constants: dict[Any, Expr] = outer.known_constants if outer else {}
         self.stores: list[Store] = outer.stores if outer else []
         self.stored: dict[int, Expr] = {}  # id of an expression -> its load, once it has a place
         self.uses = _uses(graph)
@@ -79,7 +80,9 @@ class Lowering:
             return self.values[a.index]
         known = self.known_constants.get(id(a))
         if known is None:
-            known = self.known_constants[id(a)] = self._constant(np.asarray(a.data))
+            place = place_of(a.data)  # another array may show the same memory
+            known = self.known_constants.get(place) or self._constant(np.asarray(a.data))
+            self.known_constants[place] = self.known_constants[id(a)] = known
         return known
 
     def _constant(self, data: np.ndarray) -> Expr:
