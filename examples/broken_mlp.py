@@ -4,7 +4,8 @@
     wengert diagnose examples/broken_mlp.py --repair --html flow.html
     python examples/broken_mlp.py [folder]
 
-The command runs this file, and finds `model`, `loss_fn`, `batch` and `optimizer` by their names. Run as a program, it trains the model, mends it and trains again, and leaves a page in `out/` or in the folder given.
+The command runs this file, and finds `model`, `loss_fn`, `batch` and `optimizer` by their names. Run as a program, it
+trains the model, mends it and trains again, and leaves a page in `out/` or in the folder given.
 """
 
 from __future__ import annotations
