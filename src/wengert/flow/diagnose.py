@@ -9,6 +9,7 @@ from typing import Any
 from wengert.errors import ArgumentError
 from wengert.flow.finding import Case, Finding, finite
 from wengert.flow.findings_depth import depth_findings
+from wengert.flow.findings_plain import plain_findings
 from wengert.flow.findings_time import time_findings
 from wengert.flow.findings_training import UNLEARNED, Trial, noise_findings, rate_findings, trial
 from wengert.flow.findings_units import alike_findings, dead_findings, saturation_findings
@@ -79,6 +80,7 @@ def findings_of(case: Case) -> list[Finding]:
         *dead_findings(case),
         *saturation_findings(case),
         *depth_findings(case),
+        *plain_findings(case),
         *time_findings(case),
     ]
     faults = [f for f in found if f.severity >= VERDICT]

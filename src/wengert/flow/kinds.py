@@ -132,6 +132,8 @@ def _by_step(node: Node, alone: Sequence[bool], tape: Any) -> str:
         return "embedding"
     if name in _SUMS:
         return "shortcut" if signals > 1 else "weight" if helped else "other"
+    if name == "divide" and signals == 1 and any(node.inputs[1] is a and not alone[a.index] for a in traced):  # type: ignore[attr-defined]
+        return "activation"  # 1/x is as nonlinear as any
     if name in _FACTORS:
         return "gate" if signals > 1 else "weight" if helped else "other"
     if name in _SHAPES:
