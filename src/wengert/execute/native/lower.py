@@ -49,6 +49,7 @@ class Lowering:
         self.known_constants: dict[Any, Expr] = outer.known_constants if outer else {}
         self.stores: list[Store] = outer.stores if outer else []
         self.stored: dict[int, Expr] = {}  # id of an expression -> its load, once it has a place
+        self.alive: list[Expr] = []  # those expressions: an id means something only as long as its object lives
         self.uses = _uses(graph)
         self.num_outputs = 0
         for k, var in enumerate(graph.inputs if outer is None else ()):
@@ -136,6 +137,7 @@ class Lowering:
             target = dense(Buffer("work", -1, expr.dtype, elements(expr.shape)), expr.shape)
         loaded = load(target)
         self.stored[id(expr)] = loaded
+        self.alive.append(expr)
         leaves: dict[int, bool] = {}  # statement -> whether all its values are read at the root's own index
         _leaves(expr, True, self.made_by, leaves, set())
         at = self._merge(expr, target, leaves)
