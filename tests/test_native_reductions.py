@@ -1,4 +1,4 @@
-"""Compiled reductions over axes of every length: whole rounds of running results, whole vectors, single numbers, NaN."""
+"""Compiled reductions over axes of every length: rounds of running results, whole vectors, single numbers, NaN."""
 
 from __future__ import annotations
 
