@@ -15,6 +15,7 @@ import pytest
 
 import wengert as wg
 from tests import native_programs
+from tests.team_orders import Team
 from wengert.errors import ArgumentError
 from wengert.execute.native import program, schedule
 
@@ -278,3 +279,41 @@ def test_a_loop_that_hands_its_carry_from_row_to_row_has_no_barrier(rng, eager_t
     assert "then\n  t0 (in registers)" in text  # the bias is added where its rows are three axes
     for a, b in zip(wg.tree.leaves(f(*args)), wg.tree.leaves(wg.jit(step, executor="numpy")(*args)), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_between_barriers_any_order_will_do(rng, eager_teams, monkeypatch, size):
+    """Threads that take turns, in orders drawn at random, leave what one thread does."""
+    step, params, x, y = net(rng, sizes=(40, 32, 32, 24, 10))
+    want = wg.jit(step, executor="numpy")(params, x, y)
+    for module in (program, schedule):
+        monkeypatch.setattr(module, "most_threads", lambda: size)
+    team = Team(size)
+    team.open()
+    try:
+        f = wg.jit(step, executor="native", donate_argnums=0)
+        for _ in range(6):
+            given = [tuple(wg.asarray(p.copy()) for p in layer) for layer in params]
+            for a, b in zip(wg.tree.leaves(f(given, x, y)), wg.tree.leaves(want), strict=True):
+                np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
+    finally:
+        team.close()
+    assert team.sections > 0
+
+
+def test_a_program_compiled_again_is_the_same(rng):
+    """Nothing hangs on where objects happen to lie in memory."""
+
+    def step(params, x, y):
+        def loss(params):
+            h = x
+            for w, b in params:
+                h = h + wg.tanh((h @ w + b) / wg.mean(wg.square(h), axis=-1, keepdims=True))
+            return wg.mean(wg.square(h - y))
+
+        return wg.value_and_grad(loss)(params)
+
+    params = [(rng.normal(size=(24, 24)).astype("f"), np.zeros(24, "f")) for _ in range(6)]
+    x, y = (rng.normal(size=(4, 16, 24)).astype("f") for _ in range(2))
+    texts = {str(wg.jit(lambda *a: step(*a), executor="native").lower(params, x, y).loops) for _ in range(12)}
+    assert len(texts) == 1
