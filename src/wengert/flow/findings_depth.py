@@ -28,6 +28,7 @@ LARGE_GAIN = 2.9  # σ_w √fan_in, of which √2 keeps a ReLU's scale, and twic
 SMALL_SIGNAL = 1e-2  # rms of the last layer's input over that of the first's
 DEEP = 16  # layers with weights from which on plain nets of good scale shatter
 SQUASHING = ("Sigmoid", "Hardsigmoid", "LogSigmoid", "Softsign", "Softmax")
+PRIMITIVES = {"logistic": "Sigmoid", "tanh": "Tanh", "select": "ReLU", "erf": "GELU", "expm1": "ELU"}
 SUITED = {"ReLU": 1.41, "LeakyReLU": 1.41, "PReLU": 1.35, "ELU": 1.25, "GELU": 1.5, "SiLU": 1.6, "Sigmoid": 1.0}
 
 
@@ -75,7 +76,16 @@ def main_activation(case: Case) -> str:
     names = Counter(type(c.module).__name__ for c in case.activations() if c.name not in out)
     if case.recurrent and not names:
         names = Counter(m.nonlinearity.capitalize() for _, m in case.modules(nn.RNN))  # type: ignore[attr-defined]
+    if not names and case.ledger is not None:  # functions were called: their steps tell
+        steps = Counter(r.primitive for r in case.ledger.rows if r.kind == "activation")
+        names = Counter({PRIMITIVES[n]: k for n, k in steps.items() if n in PRIMITIVES})
     return names.most_common(1)[0][0] if names else "functions"
+
+
+def derivatives(case: Case) -> str:
+    """What activations' derivatives are called in a sentence."""
+    name = main_activation(case)
+    return "activations' derivatives" if name == "functions" else f"{name} derivatives"
 
 
 def shares_of(case: Case, total: float) -> dict[str, float]:
@@ -107,7 +117,7 @@ def _shares_text(shares: dict[str, float], total: float, case: Case, count: int)
         return f"{abs(total):.1f} decades over {count} layers"
     word = "loss" if total < 0 else "growth"
     names = {
-        "activation": f"the {main_activation(case)} derivatives",
+        "activation": f"the {derivatives(case)}",
         "weights": "the weights",
         "weight": "the weights",
     }
@@ -131,7 +141,7 @@ def source_of(case: Case, shares: dict[str, float], total: float) -> str:
     if total < 0:
         if excess < max(total, -30.0) / 2:
             return "weights"
-        if any(type(c.module).__name__ in SQUASHING for c in case.activations()):
+        if any(type(c.module).__name__ in SQUASHING for c in case.activations()) or main_activation(case) in SQUASHING:
             return "activation"
         if len(case.layers) >= DEEP:
             return "depth"
@@ -264,7 +274,7 @@ def usual_gain(case: Case) -> float:
 def _redraw(case: Case) -> Remedy:
     suited = main_activation(case)
     why = f"keeps the scale of signals and gradients through {suited if suited != 'functions' else 'the layers'}"
-    if suited == "functions" and case.is_module and case.layers:
+    if not case.activations() and case.is_module and case.layers:
         return initial.lsuv_remedy(case.loss_fn, case.batch, case.last, why + ", measured on this batch")
     return initial.initial_remedy(usual_gain(case), case.last, why)
 
