@@ -97,6 +97,9 @@ def with_shortcuts(model: Module, found: list[Call], per: int = 1) -> Module:
     shapes = {c.name: (c.given, c.made) for c in found}
     if not fits:
         raise nothing_to("residual shortcuts", model)
+    moved = _moved({c.name for c in found if is_weighted(c.module)}, model)
+    if moved:  # a normalisation was put in before
+        fits, shapes = {moved[n] for n in fits}, {}
     scale = 1 / math.sqrt(len(fits))
 
     def change(name: str, m: Module) -> Module | None:
@@ -108,6 +111,19 @@ def with_shortcuts(model: Module, found: list[Call], per: int = 1) -> Module:
 
     changed, _ = exchange(model, change)
     return changed
+
+
+def _moved(weighted: set[str], model: Module) -> dict[str, str]:
+    """The new names of layers with weights, where other parts were put between them; empty where none has changed."""
+    there = {n for n, m in model.named_modules() if is_weighted(m)}
+    if there == weighted or len(there) != len(weighted):
+        return {}
+    return dict(zip(sorted(weighted, key=_order), sorted(there, key=_order), strict=True))
+
+
+def _order(name: str) -> list[tuple[int, str]]:
+    """Names in the order of their numbers."""
+    return [(int(p), "") if p.isdecimal() else (-1, p) for p in name.split(".")]
 
 
 def _smaller(m: Module, scale: float) -> Module:
