@@ -64,8 +64,8 @@ def _turns(rows: Sequence[Sequence[Any]], count: int) -> list[Any]:
 def run(
     cases: list[Faulty | Healthy], repairs: int, baselines: int, processes: int, minutes: float = math.inf
 ) -> list[Outcome]:
-    """Judge all, or as many as there is time for; every so many faulty ones are repaired, and given to the baselines."""
-    cases = sorted(cases, key=lambda c: (zlib.crc32(c.plan.structure.encode()), c.plan.number))
+    """Judge all, or as many as there is time for; every so many faulty ones are repaired and given to baselines."""
+    cases = sorted(cases, key=lambda c: (zlib.crc32(c.plan.structure[::-1].encode()), c.plan.number))
     end = time.monotonic() + 60 * minutes
     turn = itertools.count()
     jobs = []

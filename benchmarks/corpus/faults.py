@@ -157,7 +157,7 @@ def slow(p: Plan) -> Iterator[tuple[dict[str, Any], Label]]:
 def softmax_twice(p: Plan) -> Iterator[tuple[dict[str, Any], Label]]:
     if p.data.classes > 3:
         for out in ("Softmax", "Sigmoid"):
-            yield {"output": out}, _label("softmax twice", "loss pairing", "loss", ("out",))
+            yield {"output": out}, _label("softmax twice", "loss pairing", "loss", ("out", "head.out", "body.out"))
 
 
 def bounded_output(p: Plan) -> Iterator[tuple[dict[str, Any], Label]]:
@@ -178,7 +178,7 @@ def cut(p: Plan) -> Iterator[tuple[dict[str, Any], Label]]:
     for by, a in itertools.product(("detach", "sign", "round"), (p.depth // 2, p.depth - 1)):
         yield (
             {"cut": a, "cut_by": by},
-            _label(f"gradient cut ({by})", "disconnected, vanishing", "graph, operation", (*parts(p, 0, a + 1), "cut")),
+            _label(f"gradient cut ({by})", "disconnected, vanishing", "graph, operation", (*parts(p, 0, a + 1), "cut", "body.cut")),
         )
 
 

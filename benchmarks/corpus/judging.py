@@ -61,6 +61,7 @@ def judge(case: Faulty | Healthy, repairs: bool, baselines: bool) -> Outcome:
                 place_right=placed(row.where, label) if label.where else None,
             )
             if repairs:
+                row = row._replace(repaired=False, verified=False)  # should the repair fail with an error
                 row = _repaired(row, plan, recipe, batches)
             if baselines and label is not None:
                 row = row._replace(random=by_chance(plan, recipe, batches), fixed=by_order(plan, recipe, batches))
