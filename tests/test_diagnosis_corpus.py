@@ -17,6 +17,8 @@ from corpus import faults, healthy, training, validation  # noqa: E402
 from corpus.judging import judge  # noqa: E402
 from corpus.plan import Plan  # noqa: E402
 
+from wengert import flow  # noqa: E402
+
 FAULTS, SOUND = validation.valid(validation.saved())
 FAMILY = ("blobs/mlp/shallow", "digits/mlp/middle", "rows/rnn/shallow", "words/bag/middle")
 
@@ -80,3 +82,14 @@ def test_every_rule_has_networks_of_its_own() -> None:
     assert len({h.rule for h in SOUND}) >= 15
     assert all(f.plan.changes(f.twin) for f in faults.faulty())
     assert len({h.plan for h in healthy.healthy()}) == len(list(healthy.healthy()))
+
+
+def test_a_network_that_is_wholly_frozen_is_repaired() -> None:
+    """Training it changes nothing, and is no error."""
+    plan = Plan("mlp", "blobs", 3, frozen=("*",))
+    batches = plan.batches()
+    mended = flow.repair(
+        plan.recipe(training.start(plan)), None, *batches[0], batches=batches, steps=40, seeds=2, progress=False
+    )
+    assert mended.repaired
+    assert training.learns(training.scores(plan, mended.recipe))
