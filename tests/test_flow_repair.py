@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+import wengert as wg
 from tests.test_flow_diagnose import X, Y, loss_fn, plain
 from wengert import flow, nn, optim
 from wengert.errors import ArgumentError
@@ -159,3 +160,27 @@ def test_what_is_missing_is_asked_for():
         flow.repair(plain(1, nn.ReLU), loss_fn)
     with pytest.raises(ArgumentError, match="no loss_fn"):
         flow.Recipe(plain(1, nn.ReLU)).objective()
+
+
+def test_parts_at_which_the_gradient_ends_and_nets_that_are_held_are_repaired():
+    model = nn.Sequential(nn.Linear(10, 16), nn.ReLU(), nn.Lambda(wg.stop_gradient), nn.Linear(16, 3))
+    cut = flow.repair(model, loss_fn, X, Y, steps=60, seeds=2, executor="numpy", optimizer=optim.Adam(model, 1e-2))
+    assert cut.record.before.verdict == "disconnected" and isinstance(cut.model[2], nn.Identity)
+    held = plain(2, nn.ReLU)
+    held.freeze()
+    free = flow.repair(held, loss_fn, X, Y, steps=60, seeds=2, executor="numpy")
+    assert free.repaired and free.model.trainable and not held.trainable
+
+
+def test_remedies_together_look_at_the_model_that_the_first_has_made():
+    """In a row with names, normalisation put in before shortcuts: blocks are found anew."""
+    parts = {"inside": nn.Linear(10, 16), "act": nn.Tanh()}
+    for i in range(3):
+        parts |= {f"layer{i}": nn.Linear(16, 16), f"act{i}": nn.Tanh()}
+    model = nn.Sequential({**parts, "out": nn.Linear(16, 3)})
+    look = remedies.calls
+    normed = remedies.with_normalisation(model, look(model, loss_fn, (X, Y)), "out", True)
+    both = remedies.with_shortcuts(normed, look(normed, loss_fn, (X, Y)))
+    assert sum(isinstance(m, nn.Residual) for m in both.modules()) == 3
+    assert any(isinstance(m, nn.BatchNorm1d) for b in both.modules() if isinstance(b, nn.Residual) for m in b.modules())
+    assert np.isfinite(float(loss_fn(both, X, Y)))

@@ -118,6 +118,10 @@ class Case:
         layers = self.layers
         return layers[-1].name if layers else None
 
+    def look(self, model: Any) -> list[surgery.Call]:
+        """Names and shapes of all calls of a model like this one."""
+        return surgery.calls(model, self.loss_fn, self.batch)
+
     def shapes(self) -> list[surgery.Call]:
         """Names and shapes of all calls, for surgery."""
         return surgery.calls(self.model, self.loss_fn, self.batch) if self.is_module else []

@@ -238,11 +238,11 @@ def mending(case: Case, source: str, small: bool) -> list[Remedy]:
         relu = activations.activation_remedy("relu", old, why, out, last)
     redraw = _redraw(case)
     norm_ = None if not case.layers[:-1] else layers.normalisation_remedy(
-        shapes, last, case.profile.examples, "sets the scale of every layer's signal, and so of its gradient"
+        case.look, case.profile.examples, "sets the scale of every layer's signal, and so of its gradient"
     )  # fmt: skip
     cut = None
     if len(layers.shortcut_rows(shapes)) >= 2 and not case.shortcuts:
-        cut = layers.shortcut_remedy(shapes, "the gradient passes every block with factor 1")
+        cut = layers.shortcut_remedy(case.look, "the gradient passes every block with factor 1")
     if source == "activation" and relu is not None:
         found += [relu]
     if source == "weights" or not found:
@@ -329,7 +329,7 @@ def shattered(case: Case, steps: list[tuple[Call, float]]) -> list[Finding]:
 
 def _shortcut_first(case: Case) -> list[Remedy]:
     found = mending(case, "depth", small=True)
-    plain = layers.shortcut_remedy(case.shapes(), "the gradient passes every block with factor 1")
+    plain = layers.shortcut_remedy(case.look, "the gradient passes every block with factor 1")
     return [plain, *reversed(found)]
 
 

@@ -12,6 +12,7 @@ from wengert.flow.findings_depth import main_activation, mending
 from wengert.flow.profile import Call
 from wengert.flow.remedies import activations, initial
 from wengert.flow.remedies.remedy import Remedy, on_model, together
+from wengert.flow.remedies.surgery import exchange
 from wengert.nn.module import Module
 
 DEAD = 0.8  # of a layer's units
@@ -32,6 +33,9 @@ def dead_share(c: Call) -> float:
 
 def dead_findings(case: Case) -> list[Finding]:
     """Layers most of whose units are dead, while others get gradient."""
+    ends = sorted(case.output_activations())
+    if ends and case.layers and dead_share(case.layers[-1]) == 1.0 and case.profile.loss != 0:
+        return [_dead_output(case, ends)]
     shares = [(c, dead_share(c)) for c in case.layers[:-1]]
     whole = [c for c, s in shares if s == 1.0]
     part = [(c, s) for c, s in shares if s >= DEAD]
@@ -57,6 +61,22 @@ def dead_findings(case: Case) -> list[Finding]:
     evidence = {"dead share by layer": [finite(s, 3) for _, s in shares]}
     return [Finding("dead units", [c.name for c in place], cause, "activation", min(1.0, 0.6 + worst / 3), evidence,
                     {"activation": 1.0}, _revive(case, [c.name for c, _ in part]))]  # fmt: skip
+
+
+def _dead_output(case: Case, ends: list[str]) -> Finding:
+    """An activation that makes the output, and is flat for all examples."""
+    last = case.layers[-1].name
+    kind = type(case.model.get_submodule(ends[0])).__name__
+    cause = f"the output is made by a {kind} that is flat for all {case.profile.examples} examples: no gradient passes"
+
+    def without(model: Module) -> Module:
+        return exchange(model, lambda name, m: nn.Identity() if name in ends else None)[0]
+
+    free = on_model(f"no {kind} at the output", "the loss then reaches every layer", without)
+    again = on_model("output layer drawn anew", "its units start where they are not flat",
+                     lambda model: initial.redrawn(model, {last}, 1.0))  # fmt: skip
+    return Finding("dead units", [last, *ends], cause, "activation", 1.0, {"dead share": 1.0}, {"activation": 1.0},
+                   [again, together(free, again), free])  # fmt: skip
 
 
 def _rectified(case: Case) -> bool:

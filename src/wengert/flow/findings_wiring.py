@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
 import numpy as np
 
-from wengert import tree
+from wengert import nn, tree
 from wengert.errors import WengertError
 from wengert.flow.finding import Case, Finding, finite, place
 from wengert.flow.findings_depth import mending
@@ -15,6 +16,8 @@ from wengert.flow.ledger import where
 from wengert.flow.profile import Batch, checked_loss, first_nonfinite, norm, rms
 from wengert.flow.recipe import copied
 from wengert.flow.remedies import pairing, training
+from wengert.flow.remedies.remedy import Remedy, on_model
+from wengert.flow.remedies.surgery import exchange
 from wengert.ir.array import Array
 from wengert.ir.record import Tape, live_nodes
 from wengert.nn import functional as F
@@ -108,7 +111,7 @@ def wiring_findings(case: Case) -> list[Finding]:
                 "stopped (stop_gradient, np.asarray, comparison or rounding)"
             )
             found.append(Finding("disconnected", lost, cause, "graph", 1.0 if share > 0.5 else 0.7,
-                                 {"parameters": len(lost), "of": len(free)}))  # fmt: skip
+                                 {"parameters": len(lost), "of": len(free)}, {}, _joined(case)))  # fmt: skip
         elif flat := flat_step(case):
             name, place_, line = flat
             cause = (
@@ -116,12 +119,31 @@ def wiring_findings(case: Case) -> list[Finding]:
             )
             before = sorted({n.rsplit(".", 1)[0] for n in idle})
             found.append(Finding("disconnected", [place_] if place_ else before, cause, "operation", 1.0,
-                                 {"parameters": len(idle), "of": len(free)}, line=line))  # fmt: skip
+                                 {"parameters": len(idle), "of": len(free)}, {}, _joined(case), line))  # fmt: skip
     if frozen:
         names = f"{len(frozen)} of {len(case.profile.parameters)} parameters are frozen"
         found.append(Finding("frozen", frozen, names, "frozen", 0.2, {"frozen": len(frozen)}, {},
                              [training.unfreeze((), "lets all parameters be trained")]))  # fmt: skip
     return found
+
+
+def _joined(case: Case) -> list[Remedy]:
+    """Parts without parameters, of the shape of what comes, at which the gradient ends: each could be left out."""
+    found = []
+    for before, c in itertools.pairwise(case.profile.calls):
+        if c.gradient is None or before.gradient is None or c.made is None or c.given is None:
+            continue
+        ends = bool(np.any(c.gradient)) and not np.any(before.gradient)
+        if ends and c.made.shape == c.given.shape and not list(c.module.parameters()):
+            found.append(_left_out(c.name, type(c.module).__name__))
+    return found
+
+
+def _left_out(name: str, kind: str) -> Remedy:
+    def change(model: Any) -> Any:
+        return exchange(model, lambda at, m: nn.Identity() if at == name else None)[0]
+
+    return on_model(f"leave out {name} ({kind})", "the gradient ends there, which then passes", change)
 
 
 FLAT = ("sign", "round", "floor", "ceil", "trunc", "rint", "stop_gradient", "heaviside")

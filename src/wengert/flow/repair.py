@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from wengert.errors import ArgumentError, WengertError
 from wengert.flow.diagnose import findings_of
 from wengert.flow.finding import Case
@@ -191,7 +193,11 @@ class _Search:
         before = report = self.report(self.first)
         if before.healthy:
             return Repair(self.first.model, Record(before, before, []), self.first, True)
-        start = current = self.curves(self.first)
+        try:
+            start = current = self.curves(self.first)
+        except ArgumentError:  # nothing can be trained
+            still = Curve(np.full(self.steps, before.loss), self.first.model)
+            start = current = [still] * len(self.seeds)
         tried: set[str] = set()
         while not (report.healthy and _falls(current)) and len(self.attempts) < most:
             step = self.next_step(report, current, tried, most)

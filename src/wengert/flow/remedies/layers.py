@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 from wengert import nn
@@ -70,11 +71,25 @@ def _followed_by_norm(found: list[Call]) -> set[str]:
     return {a.name for a, b in pairs if is_weighted(a.module) and isinstance(b.module, NORMS)}
 
 
-def normalisation_remedy(found: list[Call], last: str | None, batch: int, why: str) -> Remedy:
+Look = Callable[[Any], list[Call]]  # the calls of a model's parts, as it is when a remedy is applied
+
+
+def last_of(found: list[Call]) -> str | None:
+    """The layer with weights that is called last."""
+    names = [c.name for c in found if is_weighted(c.module)]
+    return names[-1] if names else None
+
+
+def normalisation_remedy(look: Look, batch: int, why: str) -> Remedy:
     """Batch normalisation for batches that are large enough, else layer (or group) normalisation."""
     large = batch >= SMALLEST_BATCH
     name = "batch normalisation" if large else "layer normalisation"
-    return on_model(name, why, lambda model: with_normalisation(model, found, last, large))
+
+    def change(model: Any) -> Any:
+        found = look(model)
+        return with_normalisation(model, found, last_of(found), large)
+
+    return on_model(name, why, change)
 
 
 def shortcut_rows(found: list[Call]) -> dict[str, str]:
@@ -157,6 +172,6 @@ def _row(name: str, row: Module, fits: set[str], shapes: dict[str, Any], scale: 
     return nn.Sequential(*parts)
 
 
-def shortcut_remedy(found: list[Call], why: str) -> Remedy:
+def shortcut_remedy(look: Look, why: str) -> Remedy:
     """Shortcuts around blocks of equal width."""
-    return on_model("residual shortcuts", why, lambda model: with_shortcuts(model, found))
+    return on_model("residual shortcuts", why, lambda model: with_shortcuts(model, look(model)))

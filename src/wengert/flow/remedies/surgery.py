@@ -109,5 +109,14 @@ class Spliced(Sequential):
 
 def _spell(row: Sequential) -> None:
     """Take the parts of what is spliced into the row itself."""
-    if any(isinstance(p, Spliced) for p in row) and all(k.isdecimal() for k, _ in row.named_children()):
-        row._set([q for p in row for q in (p if isinstance(p, Spliced) else [p])])
+    parts = list(row.named_children())
+    if not any(isinstance(p, Spliced) for _, p in parts):
+        return
+    if all(k.isdecimal() for k, _ in parts):
+        row._set([q for _, p in parts for q in (p if isinstance(p, Spliced) else [p])])
+        return
+    for k, _ in parts:
+        delattr(row, k)
+    for k, p in parts:
+        for i, q in enumerate(p if isinstance(p, Spliced) else [p]):
+            setattr(row, k if not i else f"{k}_then{i}", q)
