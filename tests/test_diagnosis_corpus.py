@@ -43,7 +43,9 @@ def test_the_corpus_is_large() -> None:
 
 def test_a_label_is_borne_out_by_training() -> None:
     """One of them trained again: the scores are those that are kept, and the twin learns."""
-    found = next(f for f in FAULTS if f.label.rule == "weights of zero" and f.plan.arch == "mlp" and not f.plan.held_out)
+    found = next(
+        f for f in FAULTS if f.label.rule == "weights of zero" and f.plan.arch == "mlp" and not f.plan.held_out
+    )
     kept = validation.saved()
     broken, mended = training.scores(found.plan), training.scores(found.twin)
     assert training.fails(broken, mended)
