@@ -178,7 +178,12 @@ def cut(p: Plan) -> Iterator[tuple[dict[str, Any], Label]]:
     for by, a in itertools.product(("detach", "sign", "round"), (p.depth // 2, p.depth - 1)):
         yield (
             {"cut": a, "cut_by": by},
-            _label(f"gradient cut ({by})", "disconnected, vanishing", "graph, operation", (*parts(p, 0, a + 1), "cut", "body.cut")),
+            _label(
+                f"gradient cut ({by})",
+                "disconnected, vanishing",
+                "graph, operation",
+                (*parts(p, 0, a + 1), "cut", "body.cut"),
+            ),
         )
 
 
