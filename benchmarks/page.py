@@ -1,6 +1,6 @@
 """Frame times of the report page with 10,000 steps on the canvas, in headless Chromium without a graphics card.
 
-    PYTHONPATH=src python benchmarks/page.py [steps]
+    PYTHONPATH=src python benchmarks/page.py [steps] [--tiny]
 
 A frame is the time from one animation frame to the next while the picture is dragged, or zoomed in and out; 16.7 ms is
 the screen's own pace. Each row opens the page anew: with its repeated blocks folded, and with every module open.
@@ -8,6 +8,7 @@ the screen's own pace. Each row opens the page anew: with its repeated blocks fo
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 import time
@@ -47,13 +48,16 @@ MOVE = """(async () => {
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    tiny = "--tiny" in sys.argv
+    counts = [int(text) for text in sys.argv[1:] if text.isdigit()]
     if PROGRAM is None:
         sys.exit("there is no Chromium on this machine")
-    data = deep(count // 5, -0.005)
+    data = deep((counts or [500 if tiny else 10_000])[0] // 5, -0.005)
     text = page(data)
     print(f"{len(data['nodes'])} steps and parameters, {len(data['edges'])} edges, page of {len(text) / 1e6:.1f} MB")
-    print(f"{'':8} {'ready':>8}   {'drag: median, 95 %, worst':>28}   {'zoom: median, 95 %, worst':>28}")
+    head = f"| {'modules':8} | {'ready':>8} | {'drag: median, 95 %, worst':>28} | {'zoom: median, 95 %, worst':>28} |"
+    print("\n" + head)
+    print(re.sub("[^|]", "-", head))
     with tempfile.TemporaryDirectory() as folder, Chromium() as browser:
         for name in ("folded", "open"):
             start = time.perf_counter()
@@ -65,7 +69,7 @@ def main() -> None:
                 browser.frames(2)
             ready = time.perf_counter() - start
             drag, zoom = (", ".join(f"{t:5.1f}" for t in times) + " ms" for times in browser.run(MOVE))
-            print(f"{name:8} {ready:6.2f} s   {drag:>28}   {zoom:>28}")
+            print(f"| {name:8} | {ready:6.2f} s | {drag:>28} | {zoom:>28} |", flush=True)
 
 
 if __name__ == "__main__":

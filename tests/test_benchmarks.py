@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.chromium import PROGRAM
+
 ROOT = Path(__file__).parent.parent
 SCRIPTS = sorted(p for p in (ROOT / "benchmarks").glob("*.py") if "def main()" in p.read_text(encoding="utf-8"))
 QUICK = {  # for those whose quickest form is not just `--tiny`
@@ -22,6 +24,8 @@ QUICK = {  # for those whose quickest form is not just `--tiny`
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_a_benchmark_runs_and_prints_its_tables(script: Path) -> None:
+    if script.name == "page.py" and PROGRAM is None:
+        pytest.skip("needs Chromium")
     env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONIOENCODING": "utf-8"}
     command = [sys.executable, str(script), *QUICK.get(script.name, ["--tiny"])]
     done = subprocess.run(command, env=env, capture_output=True, encoding="utf-8", check=False)
