@@ -193,6 +193,7 @@ class _Loop:
         self.also: dict[str, Any] = {}
         self.done = 0  # batches of this epoch
         self.programs: dict[tuple[Any, ...], tuple[TrainingStep, Any]] = {}
+        self.specials: dict[tuple[Any, ...], tuple[Any, tuple[int, ...]]] = {}
         self.plain, self.step = self.program((), ())
         changed = (run.model, run.optimizer, self.totals, *([average] if average is not None else []))
         self.replay = Replay(run.batches, *changed)
@@ -208,9 +209,17 @@ class _Loop:
     def means(self) -> dict[str, float]:
         return self.totals.means(next(s.names for s, _ in self.programs.values() if s.names)) if self.done else {}
 
-    def due(self, step: int) -> list[int]:
+    def watched(self, due: tuple[int, ...], looks: tuple[Any, ...]) -> tuple[Any, tuple[int, ...]]:
+        """The compiled step in which these callbacks see something, and whose each of the things seen is."""
+        watching = tuple(i for i in due if self.callbacks[i].watch is not None)
+        looking = tuple(i for i, look in zip(due, looks, strict=True) if look is not None)
+        watches = tuple(self.callbacks[i].watch for i in watching)
+        _, step = self.program(watches, tuple(look for look in looks if look is not None))
+        return step, watching + looking
+
+    def due(self, step: int) -> tuple[int, ...]:
         """Which callbacks look at this step."""
-        return [i for i, c in enumerate(self.callbacks) if c.every and step % c.every == 0]
+        return tuple([i for i, c in enumerate(self.callbacks) if c.every and step % c.every == 0])
 
     def next_due(self, step: int) -> int:
         """The next step after `step` at which anything has to be done beside it."""
@@ -252,15 +261,16 @@ class _Loop:
         run.step += 1
         self.done += 1
         due = self.due(run.step)
-        watching = [i for i in due if self.callbacks[i].watch is not None]
-        found = [(i, self.callbacks[i].looking_at(run.step)) for i in due]
-        looking = [(i, f) for i, f in found if f is not None]
-        _, step = self.program(tuple(self.callbacks[i].watch for i in watching), tuple(f for _, f in looking))
+        looks = tuple([self.callbacks[i].looking_at(run.step) for i in due])
+        special = self.specials.get((due, looks))
+        if special is None:
+            special = self.specials[due, looks] = self.watched(due, looks)
+        step, seeing = special
         self.replay.note(step, batch)
         out = self.call(step, batch)
-        run.loss, seen = out if watching or looking else (out, [])
-        by_callback = dict(zip([*watching, *(i for i, _ in looking)], seen, strict=True))
+        run.loss, seen = out if seeing else (out, ())
         if math.isfinite(run.loss.data):
+            by_callback = dict(zip(seeing, seen, strict=True))
             for i in due:
                 self.callbacks[i].on_step(run, by_callback.get(i))
                 if not self.callbacks[i].passive:
