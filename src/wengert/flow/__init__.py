@@ -9,6 +9,7 @@ from wengert.flow.finding import Finding as Finding
 from wengert.flow.findings_running import running_findings as running_findings
 from wengert.flow.ledger import Ledger as Ledger
 from wengert.flow.ledger import ledger as ledger
+from wengert.flow.ledger import through_time as through_time
 from wengert.flow.monitor import Monitor as Monitor
 from wengert.flow.probe import Recording as Recording
 from wengert.flow.probe import record as record

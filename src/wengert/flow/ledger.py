@@ -24,6 +24,8 @@ from wengert.flow.unroll import MARK
 from wengert.flow.walk import Edge, Walk
 from wengert.ir.graph import Node, Var
 
+MEETING = ("normalisation", "attention", "loss", "gate", "time", "activation")  # kinds whose merges are their own
+
 
 @dataclass(eq=False)
 class Row:
@@ -52,6 +54,14 @@ class Row:
     forward: float
     line: Any = None
     fork: float = 0.0
+
+    def terms(self, forward: bool = False) -> list[tuple[str, float]]:
+        """What the edge adds to a ledger, by kind: its own terms, and that of the value where it ends."""
+        if forward:
+            return [(self.kind, self.share * self.forward)]
+        # inside of a normalisation, attention or loss, its own paths meet; elsewhere shortcuts and branches do
+        met = self.kind if self.kind in MEETING else "shortcut"
+        return [(self.kind, self.share * (self.gain + self.fork)), (met, self.share * self.merge)]
 
 
 @dataclass(eq=False)
@@ -117,13 +127,26 @@ def ledger(walk: Walk, start: Var | None = None, name: str = "", forward: bool =
     found.rows = sorted(_rows(walk, value, sizes), key=lambda r: r.step)
     layers = _layers(walk.recording.steps)
     for row in found.rows:
-        for kind, term in _terms(row, forward):
-            _book(found, row, layers[row.step] if walk.kinds[row.step] != "loss" else "loss", kind, row.share * term)
+        for kind, term in row.terms(forward):
+            _book(found, row, layers[row.step] if walk.kinds[row.step] != "loss" else "loss", kind, term)
     if forward:
         loss = walk.recording.loss
         assert loss is not None
         found.total = sizes[loss.index] - sizes[value.index]
     return found
+
+
+def through_time(walk: Walk) -> Ledger | None:
+    """The ledger from the first state that a loop hands on to its next turn; None where no loop hands one on.
+
+    Every chain from there crosses all later turns, so `by_turn` says what each turn does to the gradient. In a ledger
+    from the input the walk mostly begins late, for the last turns' inputs get most of a gradient that vanishes.
+    """
+    first = next((n for n in walk.recording.steps if n.primitive is MARK), None)
+    state = None if first is None else first.inputs[0]
+    if state is None or state.trace is not walk.recording.graph.trace:  # type: ignore[attr-defined]
+        return None
+    return ledger(walk, state)  # type: ignore[arg-type]
 
 
 def _filled(walk: Walk) -> list[float]:
@@ -181,12 +204,6 @@ def _rows(walk: Walk, value: Var, sizes: list[float]) -> list[Row]:
     return rows
 
 
-def _terms(row: Row, forward: bool) -> list[tuple[str, float]]:
-    if forward:
-        return [(row.kind, row.forward)]
-    return [(row.kind, row.gain + row.fork), (_meeting(row.kind), row.merge)]
-
-
 def _book(found: Ledger, row: Row, layer: str, kind: str, amount: float) -> None:
     if amount == 0.0:
         return
@@ -195,11 +212,6 @@ def _book(found: Ledger, row: Row, layer: str, kind: str, amount: float) -> None
         parts.append(found.by_turn.setdefault(row.turn, {}))
     for part in parts:
         part[kind] = part.get(kind, 0.0) + amount
-
-
-def _meeting(kind: str) -> str:
-    """Inside of a normalisation, attention or loss, its own paths meet; elsewhere shortcuts and branches do."""
-    return kind if kind in ("normalisation", "attention", "loss", "gate", "time", "activation") else "shortcut"
 
 
 def _row(walk: Walk, e: Edge, node: Node, share: float, merge: float, cells: set[str]) -> Row:

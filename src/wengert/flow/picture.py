@@ -18,7 +18,7 @@ import numpy as np
 
 from wengert.diff.pull import pull_node
 from wengert.errors import ArgumentError
-from wengert.flow.ledger import Ledger, Row, ledger
+from wengert.flow.ledger import Ledger, ledger, through_time
 from wengert.flow.probe import Recording, record
 from wengert.flow.shares import lag, path_length
 from wengert.flow.walk import Scaled, Walk, log10, norm, walk
@@ -69,7 +69,10 @@ def network(walked: Walk, gradients: dict[int, dict[str, Any]], detailed: bool =
         "modules": _modules(walked.recording, trails, gradients),
         "nodes": _nodes(walked, trails, gradients, detailed),
         "edges": _edges(walked, back),
-        "ledger": {"backward": _ledger(back, trails, True), "forward": _ledger(ahead, trails, False)},
+        "ledger": {
+            "backward": _ledger(back, trails, False, through_time(walked)),
+            "forward": _ledger(ahead, trails, True, None),
+        },
     }
 
 
@@ -99,6 +102,10 @@ def _path(parts: tuple[tuple[str, Frame], ...]) -> str:
     return parts[-1][0] if parts else ""
 
 
+def _common(a: tuple[Any, ...], b: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(x for x, y in zip(a, b, strict=False) if x[0] == y[0])
+
+
 def _modules(recording: Recording, trails: Iterable[Any], gradients: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
     calls = {c.frame: c for c in recording.calls}
     found: dict[str, dict[str, Any]] = {"": {"path": "", "class": type(recording.model).__name__}}
@@ -121,11 +128,12 @@ def _modules(recording: Recording, trails: Iterable[Any], gradients: dict[int, d
 
 def _nodes(walked: Walk, trails: list[Any], gradients: dict[int, Any], detailed: bool) -> list[dict[str, Any]]:
     recording = walked.recording
-    home: dict[int, str] = {}  # a parameter stands where it is first used
+    home: dict[int, Any] = {}  # a parameter stands where all its uses are
     for node, parts in zip(recording.steps, trails, strict=True):
         for a in node.inputs:
             if a.trace is recording.graph.trace:
-                home.setdefault(a.index, _path(parts))  # type: ignore[attr-defined]
+                index = a.index  # type: ignore[attr-defined]
+                home[index] = _common(home[index], parts) if index in home else parts
     nodes = []
     for role, named in (("input", recording.inputs), ("parameter", recording.parameters)):
         for name, v in named.items():
@@ -133,7 +141,7 @@ def _nodes(walked: Walk, trails: list[Any], gradients: dict[int, Any], detailed:
                 name = f"input {name}"
             if v.index in home or role == "parameter":
                 about = _about(v, gradients, detailed)
-                module = home.get(v.index, "") if role == "parameter" else ""
+                module = _path(home.get(v.index, ())) if role == "parameter" else ""
                 nodes.append({"id": v.index, "name": name, "role": role, "module": module, **about})
     touched = {e.source for e in walked.edges} | {o for e in walked.edges for o in _outputs(recording, e.step)}
     for node, parts in zip(recording.steps, trails, strict=True):
@@ -209,40 +217,29 @@ def _edges(walked: Walk, back: Ledger) -> list[dict[str, Any]]:
     return edges
 
 
-def _ledger(found: Ledger, trails: list[Any], backward: bool) -> dict[str, Any]:
+def _ledger(found: Ledger, trails: list[Any], forward: bool, times: Ledger | None) -> dict[str, Any]:
+    """A ledger for the page; what lies in turns is told by `times`, whose chains cross all of them."""
     by_path: dict[str, dict[str, float]] = {}
-    layers: list[tuple[str, dict[str, float]]] = []
-    for row in found.rows:
-        terms = _terms(row, backward)
-        for path in {"", *(p for p, _ in trails[row.step])}:
-            _add(by_path.setdefault(path, {}), terms)
-        name = next((p for p, f in reversed(trails[row.step]) if f.what == "module"), "")
-        if not layers or (layers[-1][0] != name and (row.kind == "weight" or not layers[-1][0])):
-            layers.append((name, {}))  # a layer begins with its weights
-        _add(layers[-1][1], terms)
+    by_turn = found.by_turn if times is None else times.by_turn
+    told = [(r, False) for r in found.rows] + ([] if times is None else [(r, True) for r in times.rows])
+    for row, timed in told:
+        turned = False
+        for path, frame in trails[row.step]:
+            turned |= frame.what == "turn"
+            if times is not None and turned != timed:
+                continue
+            sums = by_path.setdefault(path, {})
+            for kind, term in row.terms(forward):
+                if term:
+                    sums[kind] = sums.get(kind, 0.0) + term
     return {
         "total": _finite(found.total),
         "start": found.start,
         "by_kind": _rounded(found.by_kind),
-        "by_module": [{"path": p, "total": _sum(k), "by_kind": _rounded(k)} for p, k in by_path.items() if p],
-        "by_layer": [{"name": n, "total": _sum(k), "by_kind": _rounded(k)} for n, k in layers],
-        "by_turn": [{"turn": n, "total": _sum(k), "by_kind": _rounded(k)} for n, k in sorted(found.by_turn.items())],
+        "by_module": [{"path": p, "total": _sum(k), "by_kind": _rounded(k)} for p, k in by_path.items()],
+        "by_layer": [{"name": n, "total": _sum(k), "by_kind": _rounded(k)} for n, k in found.by_layer.items()],
+        "by_turn": [{"turn": n, "total": _sum(k), "by_kind": _rounded(k)} for n, k in sorted(by_turn.items())],
     }
-
-
-def _terms(row: Row, backward: bool) -> dict[str, float]:
-    if not backward:
-        return {row.kind: row.share * row.forward}
-    met = row.kind if row.kind in ("normalisation", "attention", "loss", "gate", "time", "activation") else "shortcut"
-    terms = {row.kind: row.share * (row.gain + row.fork)}
-    terms[met] = terms.get(met, 0.0) + row.share * row.merge
-    return terms
-
-
-def _add(sums: dict[str, float], terms: dict[str, float]) -> None:
-    for kind, term in terms.items():
-        if term:
-            sums[kind] = sums.get(kind, 0.0) + term
 
 
 def _sum(kinds: dict[str, float]) -> float | None:
