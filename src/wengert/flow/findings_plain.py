@@ -18,8 +18,8 @@ from wengert.ir.graph import Node
 
 def plain_findings(case: Case) -> list[Finding]:
     """Vanishing and exploding gradients of a model without modules."""
-    walk = case.walk
-    if case.is_module or walk is None or "normalisation" in walk.kinds:
+    walk = None if case.is_module else case.walk
+    if walk is None or "normalisation" in walk.kinds:
         return []
     steps = layers(walk)
     norms = list(steps.values())

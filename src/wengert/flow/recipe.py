@@ -125,23 +125,9 @@ class Recipe:
 
         The run ends early at a loss that isn't finite.
         """
-        model, losses = copied(self.model, seed), []
-        inner = model if isinstance(model, Module) else Held(model)
-        inner.train()
-        if all(s.frozen for s in parameters(inner)):  # nothing will change: what the loss is now says it all
-            batch = next(endless(batches, seed))
-            loss = float(np.asarray(self.objective()(inner, *batch)))
-            return Curve(np.full(steps, loss), inner.held if isinstance(inner, Held) else inner)
-        optimizer, totals = self.make_optimizer(inner), Totals()
-        step = _compiled(self.objective(), self.clip_norm, self.clip_value, executor)
-        for i, batch in zip(range(steps), endless(batches, seed), strict=False):
-            loss = float(np.asarray(step(inner, optimizer, None, totals, batch)))
-            losses.append(loss)
-            if each is not None:
-                each(i, loss)
-            if not math.isfinite(loss):
-                break
-        return Curve(np.array(losses), inner.held if isinstance(inner, Held) else inner)
+        started = Run(self, batches, seed, executor)
+        started.go(steps, each)
+        return started.curve()
 
     def describe(self) -> str:
         """The settings in a line."""
@@ -152,6 +138,55 @@ class Recipe:
         parts += [f"l2={self.l2:.3g}"] if self.l2 else []
         parts += [f"schedule={self.schedule!r}"] if self.schedule else []
         return ", ".join(parts)
+
+
+class Run:
+    """A training that can be gone on with: after `go(60)` and `go(40)` it stands where `go(100)` would have left it.
+
+    Attributes:
+        recipe: what is trained; its model stays as it is.
+        losses: the loss before each update so far.
+        model: as it stands now.
+        failed: whether the last loss wasn't finite; nothing is trained any more then.
+    """
+
+    def __init__(self, recipe: Recipe, batches: Any, seed: int = 0, executor: str | None = None):
+        self.recipe, self.losses, self.failed = recipe, list[float](), False
+        self.model = copied(recipe.model, seed)
+        self._inner = self.model if isinstance(self.model, Module) else Held(self.model)
+        self._inner.train()
+        self._stream = endless(batches, seed)
+        self._held = all(s.frozen for s in parameters(self._inner))  # nothing will change
+        self._totals = Totals()
+        if not self._held:
+            self._optimizer = recipe.make_optimizer(self._inner)
+            self._step = _compiled(recipe.objective(), recipe.clip_norm, recipe.clip_value, executor)
+
+    def go(self, steps: int, each: Callable[[int, float], None] | None = None) -> Run:
+        """Train for so many steps more; the run ends early at a loss that isn't finite."""
+        if self._held and not self.losses:  # what the loss is now says it all
+            self.losses.append(float(np.asarray(self.recipe.objective()(self._inner, *next(self._stream)))))
+            steps -= 1
+        if self._held:
+            self.losses += self.losses[:1] * steps
+            return self
+        for _ in range(0 if self.failed else steps):
+            batch = next(self._stream, None)
+            if batch is None:
+                break
+            loss = float(np.asarray(self._step(self._inner, self._optimizer, None, self._totals, batch)))
+            self.losses.append(loss)
+            if each is not None:
+                each(len(self.losses) - 1, loss)
+            if not math.isfinite(loss):
+                self.failed = True
+                break
+        self.model = self._inner.held if isinstance(self._inner, Held) else self._inner
+        return self
+
+    def curve(self) -> Curve:
+        """The run so far."""
+        return Curve(np.array(self.losses), self.model)
 
 
 def copied(model: Any, seed: int | None = None) -> Any:

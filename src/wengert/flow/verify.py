@@ -9,13 +9,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from wengert.errors import ArgumentError, NonFiniteError
-from wengert.flow.profile import profile
+from wengert.flow.finding import fewer
+from wengert.flow.learning import LEARNS, constant_loss, learned, split
+from wengert.flow.profile import Batch, profile
 from wengert.flow.recipe import Curve, Recipe, endless
+from wengert.flow.remedies.pairing import Followed, Logits
 from wengert.source import at_user_line
 from wengert.train.progress import Progress
 
 STEPS = 100
 SEEDS = 3
+EXAMPLES = 16  # by which the gradient's profile is compared
 CLEAR = 2.0  # standard errors by which a difference is clear
 
 
@@ -54,6 +58,8 @@ class Verification(NamedTuple):
         criterion: decades by which the gradient's norm changes between layers with weights at most, averaged over the
             start and the end of a run; NaN where there are no layers to compare.
         loss: the mean loss over the last fifth of a run.
+        learned: the share of what a constant output costs that is gone after a run, on examples that were kept back
+            (`learning.py`): 0 where the model tells nothing apart, 1 where nothing is left to learn.
         before, after: the loss at each step, a row for each seed; runs that failed end in NaN.
         steps: of each run. reason: the verdict's, in a sentence.
     """
@@ -65,6 +71,7 @@ class Verification(NamedTuple):
     after: np.ndarray
     steps: int
     reason: str
+    learned: Pair
 
     @property
     def verdict(self) -> str:
@@ -73,6 +80,7 @@ class Verification(NamedTuple):
 
     def __str__(self) -> str:
         text = f"{self.verdict}: {self.reason}\n  loss after {self.steps} steps: {self.loss}"
+        text += f"\n  learned, as a share of what a constant output costs: {self.learned}"
         if math.isfinite(self.criterion.before.mean) or math.isfinite(self.criterion.after.mean):
             text += f"\n  gradient between layers differs by up to {self.criterion} decades"
         return text + f"\n  ({len(self.before)} paired runs with different seeds)"
@@ -86,6 +94,7 @@ class Verification(NamedTuple):
             "criterion": {"before": plain(self.criterion.before.mean), "after": plain(self.criterion.after.mean)},
             "loss": {"before": [[plain(v) for v in r] for r in self.before],
                      "after": [[plain(v) for v in r] for r in self.after]},
+            "learned": {"before": plain(self.learned.before.mean), "after": plain(self.learned.after.mean)},
             "final": {"before": plain(self.loss.before.mean), "after": plain(self.loss.after.mean)},
         }  # fmt: skip
 
@@ -112,6 +121,8 @@ def verify(
     Both see the same batches in the same order, once for each seed; a seed also sets random numbers inside the models.
     Neither is changed. A remedy has helped if the loss of the last fifth of the runs is lower by more than
     two standard errors of the paired differences and by more than one percent, or if training failed without it.
+    Where the remedy exchanges the loss, the numbers can't be compared: it has helped if the model then learns.
+    A fifth of the data (of arrays, or of a list of batches) is kept back, to say how much was learned.
 
     Args:
         model, better: models, or `flow.Recipe`s with training settings of their own.
@@ -135,11 +146,20 @@ def verify(
         raise ArgumentError(
             f"flow.verify: {len(chosen)} seeds, {steps} steps; expected 1 and 2 at least{at_user_line()}"
         )
-    shown = _Shown(progress, 2 * steps * len(chosen))
-    before = [run(first, batches, steps, s, shown, executor) for s in chosen]
-    after = [run(second, batches, steps, s, shown, executor) for s in chosen]
+    shown = Shown(progress, 2 * steps * len(chosen))
+    data, kept = split(batches)
+    before = [run(first, data, steps, s, shown, executor) for s in chosen]
+    after = [run(second, data, steps, s, shown, executor) for s in chosen]
     shown.end()
-    return judge(first, second, before, after, batches, steps)
+    shares = [told(r, curves, kept) for r, curves in ((first, before), (second, after))]
+    return judge(first, second, before, after, next(endless(data)), steps, (shares[0], shares[1]))
+
+
+def told(recipe: Recipe, curves: list[Curve], kept: Batch) -> list[float]:
+    """The share of a constant output's loss that is gone after each run."""
+    loss_fn = recipe.objective() if recipe.loss_fn is None else recipe.loss_fn
+    constant = constant_loss(recipe.model, loss_fn, kept)
+    return [learned(c.model, loss_fn, kept, constant) if c.finite else -math.inf for c in curves]
 
 
 def run(recipe: Recipe, batches: Any, steps: int, seed: int, shown: Any, executor: str | None = None) -> Curve:
@@ -151,19 +171,42 @@ def run(recipe: Recipe, batches: Any, steps: int, seed: int, shown: Any, executo
 
 
 def judge(
-    first: Recipe, second: Recipe, before: list[Curve], after: list[Curve], batches: Any, steps: int
-) -> Verification:
-    """What two sets of paired runs say."""
+    first: Recipe, second: Recipe, before: list[Curve], after: list[Curve], batch: Batch, steps: int,
+    shares: tuple[Sequence[float], Sequence[float]], most: int | None = None,
+) -> Verification:  # fmt: skip
+    """What two sets of paired runs say; `shares` are what they learned, `most` for how many gradients are looked at."""
     ends = np.array([c.end() for c in before]), np.array([c.end() for c in after])
     loss = Pair(Spread.of(ends[0]), Spread.of(ends[1]))
-    batch = next(endless(batches))
-    pair = Pair(
-        Spread.of(steepness(first, batch, before)),
-        Spread.of(steepness(second, batch, after)),
-    )
-    helped, reason = _compared(ends[0], ends[1])
+    batch = fewer(batch, EXAMPLES)
+    steep = Pair(Spread.of(steepness(first, batch, before[:most])), Spread.of(steepness(second, batch, after[:most])))
+    told = Pair(Spread.of(shares[0]), Spread.of(shares[1]))
+    helped, reason = compared(first, second, before, after, shares[1])
     old, new = (np.array([_padded(c.losses, steps) for c in curves]) for curves in (before, after))
-    return Verification(helped, pair, loss, old, new, steps, reason)
+    return Verification(helped, steep, loss, old, new, steps, reason, told)
+
+
+def compared(
+    first: Recipe, second: Recipe, before: list[Curve], after: list[Curve], shares: Sequence[float]
+) -> tuple[bool, str]:
+    """Whether the second recipe is clearly better, and why; `shares` are what it has learned."""
+    ends = np.array([c.end() for c in before]), np.array([c.end() for c in after])
+    if first.loss_fn is second.loss_fn and _end_of(first.model) is _end_of(second.model):
+        return _compared(*ends)
+    return _other_loss(ends[1], min(shares, default=-math.inf))
+
+
+def _end_of(model: Any) -> type | None:
+    """What was put behind a model, so that its loss means something else."""
+    return type(model) if isinstance(model, (Followed, Logits)) else None
+
+
+def _other_loss(after: np.ndarray, share: float) -> tuple[bool, str]:
+    """Two losses of different kinds can't be compared: what has been learned by the new one is judged alone."""
+    if not np.isfinite(after).all():
+        return _compared(np.full(len(after), math.inf), after)
+    if share >= LEARNS:
+        return True, f"judged by the loss that fits, {share:.0%} of what a constant output costs is gone"
+    return False, f"judged by the loss that fits, no more than {max(share, 0.0):.0%} of what a constant costs is gone"
 
 
 def _compared(before: np.ndarray, after: np.ndarray) -> tuple[bool, str]:
@@ -187,21 +230,20 @@ def _compared(before: np.ndarray, after: np.ndarray) -> tuple[bool, str]:
 
 def steepness(recipe: Recipe, batch: tuple[Any, ...], curves: list[Curve]) -> list[float]:
     """For each run, by how many decades the gradient's norm changes over the layers at most, start and end averaged."""
-    values = []
-    for c in curves:
-        found = []
-        for model in (recipe.model, c.model):
-            decades = profile(model, recipe.loss_fn, batch).decades()  # type: ignore[arg-type]
-            found.append(max((abs(d) for d in decades), default=math.nan))
-        values.append(float(np.mean(found)))
-    return values
+
+    def steep(model: Any) -> float:
+        decades = profile(model, recipe.loss_fn, batch).decades()  # type: ignore[arg-type]
+        return max((abs(d) for d in decades), default=math.nan)
+
+    start = steep(recipe.model)
+    return [(start + steep(c.model)) / 2 for c in curves]
 
 
 def _padded(losses: np.ndarray, steps: int) -> np.ndarray:
     return np.concatenate([losses, np.full(max(0, steps - len(losses)), np.nan)])
 
 
-class _Shown:
+class Shown:
     """The bar of all runs together."""
 
     def __init__(self, progress: bool | None, total: int):
@@ -213,7 +255,7 @@ class _Shown:
         self.done += 1
         self.loss = loss
         if self.bar.due():
-            self.bar.draw("verifying", self.done, self.total, {"loss": loss})
+            self.bar.draw("verifying", self.done, self.total or None, {"loss": loss})
 
     def end(self) -> None:
         self.bar.end("verified", self.done, {})

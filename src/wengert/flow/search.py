@@ -1,0 +1,280 @@
+"""The search of a repair: remedies tried one by one, and on top of each other, until the model learns.
+
+Each candidate begins with one short run; what shows nothing there gets no more time. What looks promising is trained
+with the other seeds, diagnosed and judged against what it was put on. A model that learns (`learning.SETTLED`) and is
+called healthy ends the search. Otherwise the best so far becomes the base of the next round, with longer runs if
+nothing helped in short ones; at the end come settings that no finding asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from wengert.errors import WengertError
+from wengert.flow.diagnose import HARD, findings_of
+from wengert.flow.finding import Case
+from wengert.flow.findings_depth import mending
+from wengert.flow.learning import LEARNS, SETTLED, constant_loss, learned, split
+from wengert.flow.recipe import Curve, Recipe, Run
+from wengert.flow.remedies import training
+from wengert.flow.remedies.remedy import Remedy
+from wengert.flow.report import Report
+from wengert.flow.verify import Shown, Verification, compared, judge
+
+PROMISING = 0.02  # by which the share has to be ahead after the first short run
+PATIENCE = 4  # times as many steps, where nothing helps in short runs
+WAITING = 4  # candidates that are given the longer runs
+FACTORS = (0.1, 10.0, 0.3, 3.0, 0.01, 100.0)  # of the learning rate, in the order in which they are tried
+
+
+class Attempt(NamedTuple):
+    """One remedy that was tried."""
+
+    finding: str
+    remedy: str
+    reason: str
+    verification: Verification | None
+    verdict: str  # "helped", "did not help", or why it could not be applied
+    remaining: str  # the verdict on the mended model; "" where it was not looked at any more
+    kept: bool
+
+
+class Candidate(NamedTuple):
+    """A remedy with the finding that it is for, and the number of its attempt."""
+
+    kind: str
+    remedy: Remedy
+    number: int
+    runs: Training
+    report: Report | None = None
+
+
+class Training:
+    """The runs of one recipe, one for each seed, that can be gone on with."""
+
+    def __init__(self, recipe: Recipe, search: Search):
+        self.recipe, self.search = recipe, search
+        self.runs: list[Run] = []
+        self._shares: dict[tuple[int, int], float] = {}
+
+    def reach(self, steps: int, seeds: int | None = None) -> Training:
+        """Train until each of the first so many seeds has made so many steps."""
+        wanted = self.search.seeds if seeds is None else self.search.seeds[:seeds]
+        for seed in wanted[len(self.runs) :]:
+            self.runs.append(Run(self.recipe, self.search.data, seed, self.search.executor))
+        for run in self.runs[: len(wanted)]:
+            run.go(max(0, steps - len(run.losses)), self.search.shown)
+        return self
+
+    @property
+    def curves(self) -> list[Curve]:
+        return [run.curve() for run in self.runs]
+
+    @property
+    def failed(self) -> bool:
+        return any(run.failed for run in self.runs)
+
+    @property
+    def length(self) -> int:
+        """Steps of the first run."""
+        return len(self.runs[0].losses)
+
+    def shares(self) -> list[float]:
+        """The share of the constant's loss that each run has taken away."""
+        return [self._share(i) for i in range(len(self.runs))]
+
+    def _share(self, i: int) -> float:
+        run = self.runs[i]
+        if run.failed:
+            return -math.inf
+        key = i, len(run.losses)
+        if key not in self._shares:
+            self._shares[key] = self.search.share(self.recipe, run.model)
+        return self._shares[key]
+
+    def learned(self, seeds: int | None = None) -> float:
+        """The least share of the constant's loss that is gone, over the runs so far."""
+        return min(map(self._share, range(len(self.runs[:seeds]))), default=-math.inf)
+
+
+class Search:
+    """The state of a repair: the base that remedies are put on, and all that was tried."""
+
+    def __init__(
+        self, first: Recipe, known: bool, data: Any, batch: tuple[Any, ...], steps: int, seeds: list[int],
+        progress: bool | None, executor: str | None,
+    ):  # fmt: skip
+        self.first, self.known, self.batch = first, known, batch
+        self.data, self.kept_back = split(data)
+        self.steps, self.seeds, self.executor = steps, seeds, executor
+        self.attempts: list[Attempt] = []
+        self.kept: list[str] = []
+        self.shown = Shown(progress, 0)
+        self.constants: dict[Any, float] = {}
+        self.patient = False
+
+    def report(self, recipe: Recipe) -> Report:
+        case = Case(recipe, self.batch, self.known)
+        return Report(case, findings_of(case))
+
+    def share(self, recipe: Recipe, model: Any) -> float:
+        """The share of the constant's loss that a trained model of this recipe has taken away."""
+        key = recipe.loss_fn, type(recipe.model)
+        if key not in self.constants:
+            self.constants[key] = constant_loss(recipe.model, recipe.loss_fn, self.kept_back)  # type: ignore[arg-type]
+        return learned(model, recipe.loss_fn, self.kept_back, self.constants[key])  # type: ignore[arg-type]
+
+    def run(self, most: int) -> tuple[Recipe, Report, Report, bool]:
+        """The mended recipe, the reports before and after, and whether it learns where the given one didn't."""
+        before = report = self.report(self.first)
+        start = base = Training(self.first, self)
+        if before.healthy and self.share(self.first, self.first.model) >= SETTLED:
+            return self.first, before, before, True
+        start.reach(self.steps)
+        if before.healthy and self.goes_on(start):
+            return self.first, before, before, True
+        while len(self.attempts) < most and not (self.kept and report.healthy and base.learned() >= SETTLED):
+            step = self.round(report, base, most)
+            if step is None:
+                break
+            base, report = step.runs, step.report or report
+        if not self.kept:
+            return self.first, before, before, False
+        start.reach(base.length)
+        better, _ = compared(start.recipe, base.recipe, start.curves, base.curves, base.shares())
+        return base.recipe, before, report, better and base.learned() >= LEARNS
+
+    def goes_on(self, start: Training) -> bool:
+        """Whether a model that is called healthy is left alone: it learns, slowly perhaps where settings are ours."""
+        if start.learned() >= LEARNS:
+            return True
+        shares = start.reach(PATIENCE * self.steps).shares()
+        if self.known:
+            return min(shares) >= LEARNS / 2
+        return min(shares) > self.share(self.first, self.first.model) + PROMISING
+
+    def round(self, report: Report, base: Training, most: int) -> Candidate | None:
+        """The first candidate that learns and is called healthy, or else the best of those that help."""
+        helped: list[Candidate] = []
+        waiting: list[Candidate] = []
+        base.reach(self.steps)
+        for kind, remedy in self.candidates(report, base):
+            if len(self.attempts) >= most:
+                break
+            found = self.attempt(kind, remedy, base)
+            if found is None:
+                continue
+            done = self.judge(found, base) if self.promising(found.runs, base) else None
+            if done is None and kind in HARD and not self.patient and not found.runs.failed:
+                done = self.longer(found, base)  # the fault is certain, and so is its remedy
+                done = done if done.report is not None else None
+            if done is None:
+                waiting.append(found)
+                continue
+            if not self.settled(done) and done.report is not None and done.report.healthy and not self.patient:
+                done = self.longer(done, base)
+            if self.settled(done):
+                return self.keep(done)
+            helped.append(done)
+        if not helped:
+            return None if self.patient else self.patiently(waiting, base)
+        best = max(helped, key=self.rank)
+        if not self.patient:
+            best = self.longer(best, base)
+            self.patient, self.steps = True, PATIENCE * self.steps
+        return self.keep(best)
+
+    def candidates(self, report: Report, base: Training) -> Iterator[tuple[str, Remedy]]:
+        """What the findings advise; then what no finding asked for."""
+        tried = set(self.kept)
+        kind = report.verdict if report.faults else "learns too little"
+        for finding in report.faults:
+            for remedy in finding.remedies:
+                if remedy.name not in tried:
+                    tried.add(remedy.name)
+                    yield finding.kind, remedy
+        if any(f.source == "learning rate" for f in report.faults) or not report.faults or self.kept:
+            found = self.best_rate(base)
+            if found is not None and found.name not in tried:
+                yield kind, found
+        general = [training.clip_norm(1.0, "bounds what single steps do")]
+        if "Adam" not in base.recipe.optimizer.__name__:
+            general.insert(0, training.adaptive(1e-3, "steps of the same size whatever the size of the gradient"))
+        if report.case.is_module and report.case.layers:
+            general += mending(report.case, "depth", small=True)
+        yield from ((kind, r) for r in general if r.name not in tried)
+
+    def best_rate(self, base: Training) -> Remedy | None:
+        """Another learning rate, with which short runs learn more than with this one."""
+        rate, best, found = base.recipe.learning_rate, base.learned(1) + PROMISING, None
+        for factor in FACTORS:
+            share = Training(base.recipe.but(learning_rate=rate * factor), self).reach(self.steps, 1).learned()
+            if share > best:
+                best, found = share, factor
+            if share >= SETTLED:
+                break
+        if found is None:
+            return None
+        why = f"of {len(FACTORS)} rates, tried in short runs, the one that learns most"
+        return training.learning_rate(rate * found, why)
+
+    def attempt(self, kind: str, remedy: Remedy, base: Training) -> Candidate | None:
+        """One short run with a remedy; None where it can't be applied."""
+        try:
+            runs = Training(remedy.change(base.recipe), self).reach(self.steps, 1)
+        except WengertError as error:
+            why = "can't be applied: " + str(error).split("\n", 1)[0]
+            self.attempts.append(Attempt(kind, remedy.name, remedy.reason, None, why, "", False))
+            return None
+        self.attempts.append(Attempt(kind, remedy.name, remedy.reason, None, "did not help", "", False))
+        return Candidate(kind, remedy, len(self.attempts) - 1, runs)
+
+    def promising(self, runs: Training, base: Training) -> bool:
+        """Whether the first run is ahead of the base's."""
+        return runs.learned(1) > max(base.learned(1), -1.0) + PROMISING
+
+    def judge(self, c: Candidate, base: Training) -> Candidate | None:
+        """All seeds, the proof and the diagnosis; None where it doesn't help."""
+        c.runs.reach(c.runs.length)
+        proof = self.judged(base.reach(c.runs.length), c.runs)
+        report = (c.report or self.report(c.runs.recipe)) if proof.helped else None
+        self.attempts[c.number] = self.attempts[c.number]._replace(
+            verification=proof, verdict=proof.verdict, remaining=report.verdict if report else ""
+        )
+        return c._replace(report=report) if report else None
+
+    def longer(self, c: Candidate, base: Training) -> Candidate:
+        """The same after longer runs."""
+        c.runs.reach(PATIENCE * self.steps, 1)
+        return self.judge(c, base) or c
+
+    def judged(self, base: Training, runs: Training) -> Verification:
+        shares = base.shares(), runs.shares()
+        return judge(base.recipe, runs.recipe, base.curves, runs.curves, self.batch, runs.length, shares, 1)
+
+    def patiently(self, waiting: list[Candidate], base: Training) -> Candidate | None:
+        """Longer runs for those remedies that can still come to something."""
+        self.patient, self.steps = True, PATIENCE * self.steps
+        base.reach(self.steps)
+        helped: list[Candidate] = []
+        for c in [c for c in waiting if not c.runs.failed][:WAITING]:
+            c.runs.reach(self.steps, 1)
+            done = self.judge(c, base) if self.promising(c.runs, base) else None
+            if done is not None and self.settled(done):
+                return self.keep(done)
+            helped += [done] if done is not None else []
+        return self.keep(max(helped, key=self.rank)) if helped else None
+
+    def settled(self, c: Candidate) -> bool:
+        return c.report is not None and c.report.healthy and c.runs.learned() >= SETTLED
+
+    def rank(self, c: Candidate) -> tuple[bool, bool, float]:
+        share = c.runs.learned()
+        return share >= LEARNS, c.report is not None and c.report.healthy, share
+
+    def keep(self, c: Candidate) -> Candidate:
+        self.attempts[c.number] = self.attempts[c.number]._replace(kept=True)
+        self.kept += [c.remedy.name, *c.remedy.parts]
+        return c
