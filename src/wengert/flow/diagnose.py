@@ -8,6 +8,7 @@ from typing import Any
 
 from wengert.errors import ArgumentError
 from wengert.flow.finding import Case, Finding, finite
+from wengert.flow.findings_data import data_findings
 from wengert.flow.findings_depth import depth_findings
 from wengert.flow.findings_plain import plain_findings
 from wengert.flow.findings_time import time_findings
@@ -20,13 +21,16 @@ from wengert.source import at_user_line
 
 VERDICT = 0.5  # severity from which on a finding is a fault
 STRONG = 0.6  # from which on no other is looked for among the training settings
-HARD = ("disconnected", "frozen", "loss pairing")  # what no trial can excuse
+HARD = ("disconnected", "frozen", "loss pairing", "identical inputs")  # what no trial can excuse
 CHAOTIC = ("exploding", "saturation", "large initialisation")  # by which a batch can be learned by heart
 CERTAIN = 0.9
 CAUSES = {"dead units": ("vanishing", "missing shortcut", "small initialisation"),
           "saturation": ("vanishing", "large initialisation", "missing shortcut", "exploding"),
           "disconnected": ("vanishing", "dead units"),
-          "loss pairing": ("learning rate too low", "saturation"),
+          "loss pairing": ("learning rate too low", "saturation", "dead units"),
+          "input scale": ("learning rate too low", "learning rate too high", "saturation", "dead units", "exploding",
+                          "vanishing", "large initialisation"),
+          "target scale": ("learning rate too low", "learning rate too high", "exploding"),
           "vanishing": ("missing shortcut", "small initialisation", "learning rate too low"),
           "exploding": ("large initialisation", "missing shortcut", "learning rate too high"),
           "large initialisation": ("learning rate too high",),
@@ -76,6 +80,7 @@ def findings_of(case: Case) -> list[Finding]:
     found = [
         *wiring_findings(case),
         *pairing_findings(case),
+        *data_findings(case),
         *alike_findings(case),
         *dead_findings(case),
         *saturation_findings(case),

@@ -28,7 +28,8 @@ CELLS = (nn.RNNCell, nn.LSTMCell, nn.GRUCell)
 KINDS = (
     "vanishing", "exploding", "dead units", "saturation", "large initialisation", "small initialisation",
     "missing shortcut", "short memory", "learning rate too high", "learning rate too low", "gradient noise",
-    "non-finite", "disconnected", "frozen", "shattered", "loss pairing",
+    "non-finite", "disconnected", "frozen", "shattered", "loss pairing", "input scale", "target scale",
+    "identical inputs",
 )  # fmt: skip
 TRANSFORMERS = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
 

@@ -17,6 +17,9 @@ const MEANINGS = {
   "frozen": "有参数被冻结，不参与学习。",
   "shattered": "深层网络的梯度大小正常，但方向像白噪声，不再反映输入。",
   "loss pairing": "输出层与损失函数不匹配(例如重复做 softmax)。",
+  "input scale": "输入数值的大小与初始权重的假设相差太远，应先标准化。",
+  "target scale": "目标值远大于网络的输出，应按目标的均值和标准差缩放输出。",
+  "identical inputs": "所有样本的输入都相同，无法区分。",
 };
 const PATTERNS = [
   [/^(\w+) for (\w+)$/, "用 $1 代替 $2"],
