@@ -24,6 +24,8 @@ STRONG = 0.6  # from which on no other is looked for among the training settings
 HARD = ("disconnected", "frozen", "loss pairing", "identical inputs")  # what no trial can excuse
 CHAOTIC = ("exploding", "saturation", "large initialisation")  # by which a batch can be learned by heart
 CERTAIN = 0.9
+GRAVE = 0.85  # from which on a trial has to bring the loss
+TOLD = 0.45  # down to this share of that with targets exchanged
 CAUSES = {"dead units": ("vanishing", "missing shortcut", "small initialisation"),
           "saturation": ("vanishing", "large initialisation", "missing shortcut", "exploding"),
           "disconnected": ("vanishing", "dead units"),
@@ -108,7 +110,11 @@ def excused(f: Finding, tried: Trial) -> None:
     if f.kind == "short memory":  # a batch can be told apart by its last steps
         certain = f.severity >= 0.7 and tried.start >= UNLEARNED
     learned = tried.finite and tried.start < UNLEARNED and tried.end < UNLEARNED
-    if not certain and (tried.learns or learned):
+    if f.severity >= GRAVE and math.isfinite(tried.start):
+        learned = learned or (tried.learns and tried.end < TOLD)  # a batch is learned by the last layers at length
+    else:
+        learned = learned or tried.learns
+    if not certain and learned:
         f.severity = min(f.severity, 0.4)
         f.cause += (
             f"; yet it learns: {len(tried.losses) - 1} steps on this batch bring the loss from {tried.losses[0]:.3g} "

@@ -17,6 +17,7 @@ from wengert.flow.remedies.remedy import Remedy, together
 DROWNED = -3.0  # decades between the gradients of the last steps and of the first
 LOST = -5.0  # below which, and from how many steps on, no trial excuses it
 LONG = 25
+SHUT = 0.6  # decades a step that gates lose which begin nearly shut; half open ones, of a usual start, lose 0.3
 BURST = 2.5
 STRETCHED = 2.4  # rms singular value of recurrent weights
 SHORTEST = 8  # steps, below which nothing is said
@@ -114,9 +115,10 @@ def _drowned(case: Case, t: Times) -> Finding:
             f"going back from step {length} the gradient ends before step 1: 99 % of it comes from the last "
             f"{reach(t)} of {length} steps"
         )
+    learnable = not plain and -t.decades / length < SHUT  # gates learn to open where near steps don't do
+    sure = (t.decades <= LOST or length >= LONG) and not learnable
     return Finding(
-        "short memory", [t.name], cause, "recurrence",
-        0.75 + min(abs(t.decades), 20) / 80 if t.decades <= LOST or length >= LONG else 0.6,
+        "short memory", [t.name], cause, "recurrence", 0.75 + min(abs(t.decades), 20) / 80 if sure else 0.6,
         _evidence(t), {"recurrence": 1.0}, remember(case, length, plain),
     )  # fmt: skip
 

@@ -11,7 +11,7 @@ from wengert import tree
 from wengert.diff.derivatives import value_and_grad
 from wengert.errors import WengertError
 from wengert.flow.finding import Case, Finding, fewer, finite
-from wengert.flow.profile import Batch, checked_loss, norm
+from wengert.flow.profile import Batch, checked_loss, norm, rms
 from wengert.flow.recipe import Held, copied
 from wengert.flow.remedies import training
 from wengert.nn.module import Module
@@ -24,6 +24,11 @@ REACH = 2.0**22  # how many steps far the line is looked along
 THROWN = 3.0  # times
 SLACK = 1e-5  # of the loss: what is lost in rounding
 TOO_SHORT = 500.0  # steps in the same direction that still lower the loss
+SLIGHT = 0.05  # of the loss, that a trial takes away which is said to crawl
+FASTER = (30.0, 300.0, 3e3, 3e4, 3e5, 3e6)  # times the rate
+BLIND, SEEING = 0.9, 0.2  # of the loss with targets exchanged, after a trial and after a faster one
+AHEAD = 20.0  # times as much has to be taken away by one of these
+WHOLE, USUAL = 0.5, 0.02  # sizes of a first step relative to the weights: one that leaves little of them, a brisk one
 UNLEARNED = 0.6  # of the loss with targets exchanged, above which a model has learned little
 NOISY = 100.0  # batches that the gradient would have to be averaged over
 
@@ -119,8 +124,8 @@ def own_share(case: Case, model: Any) -> float:
     return loss_of(case, model) / other if other > 0 else math.inf
 
 
-def along_step(case: Case) -> dict[float, float]:
-    """The loss at multiples of the first step, doubled until it no longer falls."""
+def first_step(case: Case) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """All parameters before and after the first update on the batch."""
     model = copied(case.model)
     inner = model if isinstance(model, Module) else Held(model)
     start = [np.array(s.value, np.float64) for s in parameters(inner)]
@@ -128,7 +133,24 @@ def along_step(case: Case) -> dict[float, float]:
     objective = case.recipe.objective()
     _, grads = value_and_grad(lambda m: checked_loss(objective(m, *case.batch)))(inner)
     optimizer.update(inner, grads)
-    ends = [np.array(s.value, np.float64) for s in parameters(inner)]
+    return start, [np.array(s.value, np.float64) for s in parameters(inner)]
+
+
+def relative_step(case: Case) -> float:
+    """The first update's size over the weights', or over that of usual weights (1/√fan_in) where these are smaller.
+
+    The median over matrices and kernels; 1/1000 is usual.
+    """
+    ratios = [0.0]
+    for a, b in zip(*first_step(case), strict=True):
+        if a.ndim >= 2 and np.any(a != b):
+            ratios.append(rms(b - a) / max(rms(a), 1 / math.sqrt(math.prod(a.shape[1:]))))
+    return float(np.median(ratios[1:] or ratios))
+
+
+def along_step(case: Case) -> dict[float, float]:
+    """The loss at multiples of the first step, doubled until it no longer falls."""
+    start, ends = first_step(case)
     size = 1 / (1 - float(case.recipe.settings.get("momentum", 0.0) or 0.0))
     found: dict[float, float] = {0.0: loss_of(case, case.model)}
     t, best = 1.0, found[0.0]
@@ -147,6 +169,11 @@ def along_step(case: Case) -> dict[float, float]:
 def rate_findings(case: Case, tried: Trial) -> list[Finding]:
     """A learning rate too high or too low, where the optimizer is known and the model didn't learn in the trial."""
     rate, losses = case.recipe.learning_rate, tried.losses
+    size = relative_step(case)
+    if size >= WHOLE:
+        slower = trial(case, rate * USUAL / size)
+        if slower.learns and not slower.thrown:
+            return [too_high(case, tried, rate * USUAL / size, slower, size)]
     if tried.thrown and tried.learns:
         for times in (10.0, 30.0):
             slower = trial(case, rate / times)
@@ -154,7 +181,7 @@ def rate_findings(case: Case, tried: Trial) -> list[Finding]:
                 return [too_high(case, tried, rate / times, slower)]
     if tried.finite and (tried.learns or (tried.start < UNLEARNED and tried.end < UNLEARNED)):
         return []
-    worse = not tried.finite or losses[-1] > 1.3 * max(losses[0], 1e-12)
+    worse = not tried.finite or tried.thrown or losses[-1] > 1.3 * max(losses[0], 1e-12)
     for times in (10.0, 100.0, 1e3, 1e4, 1e5):
         slower = trial(case, rate / times)
         if slower.learns or (worse and slower.finite and slower.losses[-1] < 0.95 * slower.losses[0]):
@@ -165,16 +192,19 @@ def rate_findings(case: Case, tried: Trial) -> list[Finding]:
         return []
     line = along_step(case)
     best = min(line, key=lambda t: line[t])
-    if best >= TOO_SHORT and (losses[0] - losses[-1]) < 0.05 * abs(losses[0]):
-        return [too_low(case, line, best, rate)]
-    for times in (10.0, 100.0, 1000.0):
+    done = losses[0] - losses[-1]
+    crawls, blind = done < SLIGHT * abs(losses[0]), tried.end > BLIND
+    for times in FASTER if crawls or blind else ():
+        if times > 100 * best:  # far beyond where the first step leads uphill
+            break
         faster = trial(case, rate * times)
-        if faster.learns:
-            return [too_low(case, line, 8 * times, rate)]
+        more = faster.losses[0] - faster.losses[-1] > AHEAD * max(done, SLACK * abs(losses[0]))
+        if faster.finite and ((crawls and more) or (blind and faster.end < SEEING)):
+            return [too_low(case, line, best if best >= TOO_SHORT else 8 * times, tried, rate * times, faster)]
     return []
 
 
-def too_high(case: Case, tried: Trial, good: float, slower: Trial) -> Finding:
+def too_high(case: Case, tried: Trial, good: float, slower: Trial, size: float = 0.0) -> Finding:
     """Steps that raise the loss, or throw the model to where nothing is learned."""
     rate, losses = case.recipe.learning_rate, tried.losses
     end = "is no longer finite" if not tried.finite else f"has gone from {losses[0]:.3g} to {losses[-1]:.3g}"
@@ -184,6 +214,8 @@ def too_high(case: Case, tried: Trial, good: float, slower: Trial) -> Finding:
         f"after {len(losses) - 1} steps with learning rate {rate:.3g} on one batch the loss {end}; with {good:.2g} it "
         f"goes from {slower.losses[0]:.3g} to {slower.losses[-1]:.3g}"
     )
+    if size:
+        cause = f"the first step is {size:.2g} times as large as the weights themselves; {cause}"
     remedies = [
         training.learning_rate(good, "the loss falls with it"),
         training.learning_rate(good / 5, "leaves room for batches with a larger curvature"),
@@ -197,17 +229,20 @@ def too_high(case: Case, tried: Trial, good: float, slower: Trial) -> Finding:
     )
 
 
-def too_low(case: Case, line: dict[float, float], best: float, rate: float) -> Finding:
-    """Steps of which hundreds could be made at once."""
+def too_low(
+    case: Case, line: dict[float, float], best: float, tried: Trial, fast: float, faster: Trial
+) -> Finding:  # fmt: skip
+    """Steps that get nowhere, where far longer ones do."""
+    rate, steps = case.recipe.learning_rate, len(tried.losses) - 1
     good = rate * best / 8
     sane = 3e-3 if "Adam" in case.recipe.optimizer.__name__ else math.inf
     cause = (
-        f"along the first step the loss falls until it is {best:.0f} times as long: the rate {rate:.2g} is far "
-        "too small"
+        f"{steps} steps with rate {rate:.2g} bring the loss from {tried.losses[0]:.4g} to {tried.losses[-1]:.4g}, with "
+        f"{fast:.2g} to {faster.losses[-1]:.4g}; along the first step it falls until that is {best:.0f} times as long"
     )
-    evidence = {"loss at multiples of the step": {f"{t:g}": finite(v) for t, v in line.items()}, "learning rate": rate}
+    evidence = {"learning rate": rate, "loss at multiples of the step": {f"{t:g}": finite(v) for t, v in line.items()}}
     remedies = [
-        training.learning_rate(min(good, sane), f"an eighth of the {best:.0f} steps at once"),
+        training.learning_rate(min(good, sane), "an eighth of the steps that could be made at once"),
         training.learning_rate(min(good, sane) / 8, "the same, more careful"),
         training.adaptive(1e-3, "steps of the same size whatever the size of the gradient"),
     ]
