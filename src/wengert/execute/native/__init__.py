@@ -19,6 +19,7 @@ from wengert.execute.native import control as control
 from wengert.execute.native import convolution as convolution
 from wengert.execute.native import cumulative as cumulative
 from wengert.execute.native import indexing as indexing
+from wengert.execute.native import linalg as linalg
 from wengert.execute.native import moves as moves
 from wengert.execute.native import pooling as pooling
 from wengert.execute.native import random as random

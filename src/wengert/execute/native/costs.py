@@ -26,6 +26,7 @@ from wengert.execute.native.statements import (
     Block,
     Branch,
     Convolution,
+    Direct,
     Evaluate,
     Expr,
     Loop,
@@ -99,7 +100,7 @@ def cost(s: Statement) -> tuple[int, int]:
     exprs = [s.expr] if isinstance(s, Reduction) else [r.expr for r in s.roots]
     written = [s.target] if isinstance(s, Reduction) else [r.target for r in s.roots if r.stored]
     own = set() if isinstance(s, Reduction) else {id(r.loaded) for r in s.roots}
-    flops = math.prod(s.expr.shape) if isinstance(s, Reduction) else 0
+    flops = s.flops if isinstance(s, Direct) else math.prod(s.expr.shape) if isinstance(s, Reduction) else 0
     read: list[View] = []
     for e in _parts(exprs):
         if e.op not in MOVES:
@@ -128,6 +129,8 @@ def name(s: Statement) -> str:
         return f"for {list(s.shape)}: {_operations([r.expr for r in s.roots]) or 'copy'}"
     if isinstance(s, Scatter):
         return f"scatter ({s.op}) of {list(s.expr.shape)}"
+    if isinstance(s, Direct):
+        return f"{s.op} of {list(s.expr.args[0].shape)}"
     if isinstance(s, Reduction):
         inside = _operations([s.expr])
         return f"{s.op} over axes {s.axes} of {list(s.expr.shape)}{f': {inside}' if inside else ''}"

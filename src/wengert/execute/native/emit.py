@@ -215,17 +215,27 @@ def aligned(shape: Shape, index: Sequence[Any]) -> list[Any]:
 class Function:
     """One statement's function: pointer arguments for its windows, loops, and bodies.
 
-    With an axis to `split`, two more arguments say which part of it is wanted, `[begin, end)`; along the vector axis,
-    `begin` is a multiple of a vector's elements, so that no element is computed otherwise than in one piece.
+    With memory of its own, `scratch`, a pointer to that follows. With an axis to `split`, two more arguments say which
+    part of it is wanted, `[begin, end)`; along the vector axis, `begin` is a multiple of a vector's elements, so that no
+    element is computed otherwise than in one piece.
     """
 
     split: int | None = None
 
-    def __init__(self, module: ir.Module, name: str, windows: Windows, lanes: int, split: int | None = None):
+    def __init__(
+        self,
+        module: ir.Module,
+        name: str,
+        windows: Windows,
+        lanes: int,
+        split: int | None = None,
+        scratch: ir.Type | None = None,
+    ):
         self.windows = windows
         self.lanes = lanes
         self.split = split
         types: list[ir.Type] = [memory_type(v.buffer.dtype).as_pointer() for v in windows.views]
+        types += [scratch.as_pointer()] if scratch is not None else []
         types += [I64, I64] if split is not None else []
         self.function = ir.Function(module, ir.FunctionType(ir.VoidType(), types), name)
         self.function.linkage = "internal"

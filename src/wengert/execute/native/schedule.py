@@ -34,6 +34,7 @@ from wengert.execute.native.statements import (
     Block,
     Branch,
     Convolution,
+    Direct,
     Expr,
     Kernel,
     Loop,
@@ -68,7 +69,7 @@ def deal(program: Program, in_place: Mapping[int, int], target: Target) -> None:
                 program.parallel = True
         result += run
     program.statements = result
-    program.scratch = max((k.scratch for k in kernels_in(result) if isinstance(k, Product)), default=0)
+    program.scratch = max((k.scratch for k in kernels_in(result) if isinstance(k, (Product, Direct))), default=0)
 
 
 # What it costs, and how it is dealt
@@ -84,6 +85,8 @@ def cost(s: Statement) -> float:
         return sum(map(cost, s.body))
     if isinstance(s, Product):
         return product_flops(s) / FLOPS * (s.dtype.itemsize / 4)
+    if isinstance(s, Direct):
+        return float(s.flops)  # one a nanosecond
     if isinstance(s, (Nest, Reduction)):
         exprs = [s.expr] if isinstance(s, Reduction) else [r.expr for r in s.roots]
         seen: dict[int, Expr] = {}
@@ -163,6 +166,9 @@ def _axis(s: Kernel, target: Target, base: int) -> tuple[int | None, int, int] |
         return (None, units, 1) if units > 1 else None
     if isinstance(s, Reduction) and s.parts is not None:
         return PARTS, s.parts.count, 1
+    if isinstance(s, Direct):
+        dealt = len(s.expr.shape) == len(s.expr.args[0].shape) > 2 and s.expr.shape[0] >= LEAST_EXTENT
+        return (0, s.expr.shape[0], 1) if dealt else None
     shape = s.expr.shape if isinstance(s, Reduction) else s.shape
     kept = [k for k in range(len(shape)) if not isinstance(s, Reduction) or k not in s.axes]
     if not kept:

@@ -2,6 +2,7 @@
 
     Nest       loops over one index space; stores roots, each an expression evaluated at every index
     Reduction  loops over one index space; combines an expression over some of its axes
+    Direct     systems, factors and determinants of small matrices
     Scatter    elements written at positions that are data
     Product    a matrix product, with roots computed from each finished element (its epilogue)
     Convolution  the same for a convolution
@@ -18,6 +19,7 @@ number.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -120,6 +122,20 @@ class Scatter(Reduction):
     `expr` holds the updates, the positions along the first axes of `target`, and whether they lie inside; the other
     axes of both are the same. `op` says how an update and what it meets are combined.
     """
+
+
+@dataclass(eq=False)
+class Direct(Reduction):
+    """A direct method of linear algebra, `op`, on each matrix of a stack; `expr` holds the operands as they lie."""
+
+    scratch: int = 0  # bytes of memory that each thread needs for itself meanwhile
+
+    @property
+    def flops(self) -> int:
+        """About how many operations: those of the factors, and two triangular systems for each right side."""
+        *stack, n, _ = self.expr.args[0].shape
+        columns = self.target.shape[-1] if len(self.expr.args) > 1 else n if self.op == "inv" else 0
+        return math.prod(stack) * (2 * n**3 // 3 + 2 * n * n * columns)
 
 
 @dataclass(eq=False)

@@ -10,6 +10,7 @@ from wengert.execute.native.statements import (
     Block,
     Branch,
     Convolution,
+    Direct,
     Evaluate,
     Expr,
     Loop,
@@ -81,6 +82,8 @@ class Printer:
             updates, *places = map(self.expression, s.expr.args)
             over = f"{list(s.expr.shape)}{dealt(s.split)}"
             yield f"{indent}{self.window(s.target)}[{', '.join(places)}] {s.op} {updates}, over {over}"
+        elif isinstance(s, Direct):
+            yield f"{indent}{self.window(s.target)} = {self.expression(s.expr)}{dealt(s.split)}"
         elif isinstance(s, Reduction):
             over = f"{s.op} over axes {s.axes} of {list(s.expr.shape)}{dealt(s.split)}"
             yield f"{indent}{self.window(s.target)} = {over}: {self.expression(s.expr)}"
