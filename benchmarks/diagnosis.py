@@ -1,53 +1,74 @@
 """How often the instrument is right, on networks made by rule: faulty ones, whose fault is known, and healthy ones.
 
-    PYTHONPATH=src python benchmarks/diagnosis.py                 # all of them
+    PYTHONPATH=src python benchmarks/diagnosis.py                 # all of them, repairs and baselines too
     PYTHONPATH=src python benchmarks/diagnosis.py --only tuned    # without the held-out families
+    PYTHONPATH=src python benchmarks/diagnosis.py --minutes 10 --kept out/diagnosis.jsonl   # and again, to go on
 
 Detected: the verdict on a faulty network isn't "healthy". False alarm: that on a healthy one isn't. Cause right:
 symptom and cause of the first finding are those of the rule. Place right: more than half of the parts that it names lie
 where the fault is. Repaired: what `flow.repair` returns learns, trained anew as long as the healthy twin is given.
 Verified: `flow.repair` says itself that it was shown to help. Labels: see corpus/validation.py.
+
+With `--kept FILE` what comes out is kept there as it comes, and what is there already (from the same code, see
+corpus/outcomes.py) isn't done again. First all are diagnosed, then faulty ones are repaired and given to the baselines,
+in an order that is random but the same every time: what is done when the time is over is a random part of all.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import itertools
 import json
 import math
 import multiprocessing
 import os
+import signal
+import statistics
 import sys
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from corpus.faults import Faulty
 from corpus.healthy import Healthy
-from corpus.judging import Outcome, judge, quiet
+from corpus.judging import Outcome, about, judged, quiet
+from corpus.outcomes import PARTS, Done, read, write
 from corpus.validation import saved, valid
 from timing import machine, print_table
 
 from wengert.train.progress import Progress
 
-Job = tuple[Any, bool, bool]
+Case = Faulty | Healthy
+Job = tuple[Case, str]
+LIMIT = 300  # seconds for a part of a network
 
 
-def _work(job: Job) -> Outcome:
-    return judge(*job)
+def _late(*_: Any) -> None:
+    raise TimeoutError(f"took more than {LIMIT} s")
 
 
-def chosen(only: str, limit: int) -> list[Faulty | Healthy]:
+def _work(job: Job) -> Done:
+    case, part = job
+    signal.signal(signal.SIGALRM, _late)
+    signal.alarm(LIMIT)
+    began = time.monotonic()
+    values = judged(case, part)
+    signal.alarm(0)
+    return Done(case.plan.text, part, values, round(time.monotonic() - began, 2))
+
+
+def chosen(only: str, limit: int) -> list[Case]:
     """Validated cases; a limit takes about as many of each rule."""
     faults, sound = valid(saved())
-    cases: list[Faulty | Healthy] = [*faults, *sound]
+    cases: list[Case] = [*faults, *sound]
     if only != "all":
         cases = [c for c in cases if c.plan.held_out == (only == "held-out")]
     if limit:
-        rows: dict[tuple[bool, str], list[Faulty | Healthy]] = {}
+        rows: dict[tuple[bool, str], list[Case]] = {}
         for c in sorted(cases, key=lambda c: c.plan.number):
             faulty = isinstance(c, Faulty)
             rows.setdefault((faulty, c.label.rule if isinstance(c, Faulty) else c.rule), []).append(c)
@@ -61,38 +82,58 @@ def _turns(rows: Sequence[Sequence[Any]], count: int) -> list[Any]:
     return picked[:count]
 
 
-def run(
-    cases: list[Faulty | Healthy], repairs: int, baselines: int, processes: int, minutes: float = math.inf
-) -> list[Outcome]:
-    """Judge all, or as many as there is time for; every so many faulty ones are repaired and given to baselines."""
-    cases = sorted(cases, key=lambda c: (zlib.crc32(c.plan.structure[::-1].encode()), c.plan.number))
-    end = time.monotonic() + 60 * minutes
-    turn = itertools.count()
-    jobs = []
-    for c in cases:
-        n = next(turn) if isinstance(c, Faulty) else 0
-        jobs.append((c, bool(repairs) and n % repairs == 0, bool(baselines) and n % baselines == 0))
-    bar, found = Progress(True), []
-    bar.begin(0)
+def jobs(cases: Sequence[Case], repairs: int, baselines: int) -> list[Job]:
+    """Diagnoses of all, then repairs and baselines of as many faulty ones, in an order that is random and fixed."""
+    mixed = sorted(cases, key=lambda c: zlib.crc32(c.plan.text[::-1].encode()))
+    faults = [c for c in mixed if isinstance(c, Faulty)]
+    later = itertools.zip_longest(faults[:repairs], faults[:baselines])
+    grouped = sorted(mixed, key=lambda c: zlib.crc32(c.plan.structure.encode()))  # compiled once, if one process has it
+    found = [(c, "diagnosis") for c in grouped]
+    return found + [(c, part) for row in later for c, part in zip(row, PARTS[1:], strict=True) if c is not None]
+
+
+@contextlib.contextmanager
+def _mapped(todo: Sequence[Job], processes: int) -> Iterator[Iterator[Done]]:
     if processes == 1:
-        results: Any = map(_work, jobs)
-        pool = None
-    else:
-        os.environ.setdefault("WENGERT_NUM_THREADS", "1")
-        pool = multiprocessing.get_context("spawn").Pool(processes, quiet, maxtasksperchild=100)
-        results = pool.imap_unordered(_work, jobs, chunksize=2)
-    for n, outcome in enumerate(results, 1):
-        found.append(outcome)
-        if bar.due():
-            wrong = sum(o.faulty == (o.verdict == "healthy") for o in found)
-            bar.draw("diagnosing", n, len(jobs), {"wrong verdicts": float(wrong)})
-        if time.monotonic() > end:
-            break
-    bar.end("diagnosed", len(found), {})
-    if pool is not None:
-        pool.terminate()
-        pool.join()
+        yield map(_work, todo)
+        return
+    os.environ.setdefault("WENGERT_NUM_THREADS", "1")
+    with multiprocessing.get_context("spawn").Pool(processes, quiet, maxtasksperchild=60) as pool:
+        yield pool.imap_unordered(_work, todo)
+
+
+def run(todo: Sequence[Job], processes: int, minutes: float, kept: Path | None) -> list[Done]:
+    """Do all jobs that have not been done, or as many as there is time for."""
+    end = time.monotonic() + 60 * minutes
+    before = read(kept) if kept else {}
+    found = [before[c.plan.text, part] for c, part in todo if (c.plan.text, part) in before]
+    left = [(c, part) for c, part in todo if (c.plan.text, part) not in before]
+    bar = Progress(True)
+    bar.begin(0)
+    with _mapped(left, processes) as results:
+        for n, done in enumerate(results, 1):
+            found.append(done)
+            if kept:
+                write(kept, [done])
+            if bar.due():
+                bar.draw(done.part, n, len(left), {"seconds": done.seconds})
+            if time.monotonic() > end:
+                break
+    bar.end("done", len(found), {})
     return found
+
+
+def merged(cases: Sequence[Case], found: Sequence[Done]) -> list[Outcome]:
+    """The outcomes of all networks that were diagnosed."""
+    parts = {(d.text, d.part): d.values for d in found}
+    outcomes = []
+    for c in cases:
+        if (c.plan.text, "diagnosis") in parts:
+            row = about(c)
+            for part in PARTS:
+                row = row._replace(**parts.get((c.plan.text, part), {}))
+            outcomes.append(row)
+    return outcomes
 
 
 def share(rows: Sequence[Outcome], right: Callable[[Outcome], bool | None]) -> str:
@@ -154,29 +195,45 @@ def misses(found: Sequence[Outcome]) -> None:
             print(f"{', '.join(wrong)} | {o.rule} | {said} | {o.text}")
 
 
+def times(found: Sequence[Done]) -> None:
+    """How long a part of a network takes, and how often something failed."""
+    for part in PARTS:
+        mine = sorted(d.seconds for d in found if d.part == part)
+        if mine:
+            errors = sum("error" in d.values for d in found if d.part == part)
+            print(
+                f"{part}: {len(mine)} networks, median {statistics.median(mine):.1f} s, 95 % within "
+                f"{mine[int(0.95 * (len(mine) - 1))]:.1f} s, longest {mine[-1]:.1f} s; {errors} ended in an error"
+            )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--tiny", action="store_true", help="24 networks in this process")
+    parser.add_argument("--tiny", action="store_true", help="24 networks in this process, without repairs")
     parser.add_argument("--only", choices=("all", "tuned", "held-out"), default="all")
     parser.add_argument("--limit", type=int, default=0, help="at most so many networks, spread over the rules")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so many")
-    parser.add_argument("--repairs", type=int, default=1, metavar="N", help="for every N-th faulty network; 0: none")
-    parser.add_argument("--baselines", type=int, default=3, metavar="N", help="for every N-th faulty network; 0: none")
+    parser.add_argument("--repairs", type=int, default=10**6, metavar="N", help="repair N random faulty ones; all")
+    parser.add_argument("--baselines", type=int, default=10**6, metavar="N", help="N of those to the baselines; all")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--kept", type=Path, help="a file of what was done, to go on from and to add to")
     parser.add_argument("--misses", action="store_true", help="list what went wrong on tuned families")
     parser.add_argument("--json", type=Path, help="write all outcomes there")
     args = parser.parse_args()
-    limit, processes = (24, 1) if args.tiny else (args.limit, args.processes)
-    cases = chosen(args.only, limit)
+    if args.tiny:
+        args.limit, args.processes, args.repairs, args.baselines = 24, 1, 0, 0
+    cases = chosen(args.only, args.limit)
     began = time.monotonic()
-    found = run(cases, 0 if args.tiny else args.repairs, 0 if args.tiny else args.baselines, processes, args.minutes)
-    print(f"{machine()}\n{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, python benchmarks/diagnosis.py "
-          f"{' '.join(sys.argv[1:])}".rstrip())  # fmt: skip
-    faulty = sum(o.faulty for o in found)
-    print(
-        f"{faulty} faulty and {len(found) - faulty} healthy networks in {(time.monotonic() - began) / 60:.1f} minutes\n"
-    )
+    done = run(jobs(cases, args.repairs, args.baselines), args.processes, args.minutes, args.kept)
+    found = merged(cases, done)
+    command = f"python benchmarks/diagnosis.py {' '.join(sys.argv[1:])}".rstrip()
+    print(f"{machine()}\n{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {command}")
+    faulty, taken = sum(o.faulty for o in found), sum(d.seconds for d in done) / 60
+    print(f"{faulty} faulty and {len(found) - faulty} healthy networks of {len(cases)}, "
+          f"{(time.monotonic() - began) / 60:.1f} minutes; {taken:.0f} minutes of work in all\n")  # fmt: skip
     tables(found)
+    print()
+    times(done)
     if args.misses:
         print()
         misses(found)

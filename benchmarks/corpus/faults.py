@@ -60,8 +60,9 @@ def squashing(p: Plan) -> Iterator[tuple[dict[str, Any], Label]]:
 
 def squashing_block(p: Plan) -> Iterator[tuple[dict[str, Any], Label]]:
     """The same in part of the layers."""
-    a, b = p.depth // 3, p.depth // 3 + 6
-    if b < p.depth:
+    for a, b in {(p.depth // 3, p.depth // 3 + 6), (2, p.depth - 2)}:
+        if b >= p.depth or b - a < 5:
+            continue
         yield (
             {"at": (a, b), "act_at": "Sigmoid"},
             _label("squashing activation in some layers", "vanishing", "activation", parts(p, 0, b)),
@@ -77,12 +78,13 @@ def small_weights(p: Plan) -> Iterator[tuple[dict[str, Any], Label]]:
 def small_block(p: Plan) -> Iterator[tuple[dict[str, Any], Label]]:
     """Three layers with far too small weights."""
     a = p.depth // 2
-    yield (
-        {"at": (a, a + 3), "gain_at": 1e-3},
-        _label(
-            "small initial weights in some layers", "vanishing, small initialisation", "weights", parts(p, 0, a + 4)
-        ),
-    )
+    for gain in (1e-2, 1e-3) if p.optimizer == "SGD" else (1e-4, 1e-6):
+        yield (
+            {"at": (a, a + 3), "gain_at": gain},
+            _label(
+                "small initial weights in some layers", "vanishing, small initialisation", "weights", parts(p, 0, a + 4)
+            ),
+        )
 
 
 def zero_weights(p: Plan) -> Iterator[tuple[dict[str, Any], Label]]:
@@ -208,7 +210,7 @@ def short_memory(p: Plan) -> Iterator[tuple[dict[str, Any], Label]]:
     """A plain recurrent net that forgets on the way: its Jacobian shrinks everything."""
     cell = "cell" if p.arch.endswith("cell") else ""
     label = _label("recurrence forgets", "short memory, vanishing", "recurrence, weights", ("rnn", "cell"))
-    for gain in (0.2, 0.6, None):
+    for gain in (0.05, 0.1, 0.2, 0.3, 0.4):
         yield {"arch": "rnn" + cell, "act": "Tanh", "recurrent_gain": gain, "gate_bias": None}, label
     gate = {"lstm": -5.0, "gru": -5.0}[p.arch.removesuffix("cell")]
     yield (
@@ -252,10 +254,13 @@ def plain_attention(p: Plan) -> Iterator[tuple[dict[str, Any], Label]]:
 
 
 def wild_feed(p: Plan) -> Iterator[tuple[dict[str, Any], Label]]:
-    yield (
-        {"gain": 100.0, "norm": "pre"},
-        _label("feed-forward weights too large", "exploding, large initialisation", "weights", ("layers",)),
-    )
+    for gain in (30.0, 100.0):
+        yield (
+            {"gain": gain},
+            _label(
+                "feed-forward weights too large", "exploding, large initialisation, non-finite", "weights", ("layers",)
+            ),
+        )
 
 
 def bases() -> Iterator[tuple[Plan, tuple[Rule, ...]]]:
@@ -297,6 +302,7 @@ def bases() -> Iterator[tuple[Plan, tuple[Rule, ...]]]:
     for t, depth, seed in itertools.product(VECTORS, (30, 50, 80), (0, 1)):
         p = Plan("resmlp", t, depth, 24, seed=seed, norm="layer", lr=2e-3, steps=200)
         yield p, (too_deep, wild_branches, fast)
+        yield p.but(optimizer="SGD", lr=0.02, momentum=0.9), (too_deep, wild_branches, slow)
     for depth, seed in itertools.product((3, 6), (0, 1)):
         p = Plan("cnn", "images", depth, 12, seed=seed, lr=5e-3)
         yield p, (*common, dead, zero_weights, large_weights, small_weights)
@@ -308,6 +314,10 @@ def bases() -> Iterator[tuple[Plan, tuple[Rule, ...]]]:
     for depth, seed in itertools.product((8, 16), (0, 1)):
         p = Plan("rescnn", "images", depth, 12, seed=seed, norm="batch", lr=5e-3, steps=200)
         yield p, (wild_branches, fast, slow)
+    for depth, seed in itertools.product((20, 28), (0, 1)):
+        p = Plan("rescnn", "images", depth, 10, seed=seed, norm="batch", lr=5e-3, steps=200)
+        yield p, (too_deep, wild_branches)
+        yield p.but(optimizer="SGD", lr=0.05, momentum=0.9), (too_deep, slow)
     for t, arch, seed in itertools.product(("recall30", "recall50"), ("gru", "lstm", "grucell", "lstmcell"), (0, 1)):
         if not (arch.endswith("cell") and t == "recall50"):
             bias = 4.0
@@ -320,7 +330,8 @@ def bases() -> Iterator[tuple[Plan, tuple[Rule, ...]]]:
         yield p, (wild_recurrence, fast, slow)
     for t, depth, seed in itertools.product(("rows", "words", "pixels"), (2, 4, 6), (0, 1)):
         p = Plan("transformer", t, depth, 16, seed=seed, norm="pre", gain=None, lr=5e-3)
-        yield p, (plain_attention, wild_feed, fast, slow, softmax_twice)
+        yield p, (plain_attention, fast, slow, softmax_twice)
+        yield p.but(optimizer="SGD", lr=0.05, momentum=0.9), (wild_feed, fast)
     for depth, seed in itertools.product((3, 9), (0, 1)):
         p = Plan("bag", "words", depth, 24, seed=seed, lr=1e-2)
         yield p, (squashing, dead, large_weights, zero_weights, fast, slow, cut, softmax_twice, small_weights)
@@ -336,11 +347,12 @@ SHARED: dict[Any, Callable[[dict[str, Any]], dict[str, Any]]] = {
 
 def faulty() -> list[Faulty]:
     """Every fault on every plan that may have it; those on the same plan one after the other, in a mixed order."""
-    found: dict[Faulty, int] = {}
+    found: dict[Plan, tuple[int, Faulty]] = {}
     for (base, rules), more in itertools.product(bases(), (0, 100, 200)):
         base = base.but(seed=base.seed + more)
         for rule in rules:
             for change, label in rule(base):
                 twin = base.but(**SHARED.get(rule, lambda change: {})(change))
-                found[Faulty(twin.but(**change), twin, label)] = base.number
-    return sorted(found, key=lambda f: (found[f], f.plan.number))
+                broken = twin.but(**change)  # the same may come about on two bases
+                found.setdefault(broken, (base.number, Faulty(broken, twin, label)))
+    return [f for _, f in sorted(found.values(), key=lambda row: (row[0], row[1].plan.number))]

@@ -42,32 +42,46 @@ class Outcome(NamedTuple):
     error: str = ""
 
 
-def judge(case: Faulty | Healthy, repairs: bool, baselines: bool) -> Outcome:
-    """Diagnose a network; a faulty one is repaired too."""
-    plan, label = case.plan, case.label if isinstance(case, Faulty) else None
+def about(case: Faulty | Healthy) -> Outcome:
+    """What is known before anybody looks."""
+    plan, faulty = case.plan, isinstance(case, Faulty)
     rule = case.label.rule if isinstance(case, Faulty) else case.rule
-    row = Outcome(plan.text, rule, plan.family, plan.held_out, label is not None, "error", "", ())
-    try:
-        recipe = plan.recipe(start(plan))
-        batches = plan.batches()
-        report = flow.diagnose(recipe, None, *batches[0])
-        fault = report.faults[0] if report.faults else None
-        row = row._replace(verdict=report.verdict)
-        if fault is not None:
-            row = row._replace(cause=fault.source, where=tuple(fault.where))
-        if label is not None:
-            row = row._replace(
-                cause_right=fault is not None and fault.kind in label.kinds and fault.source in label.causes,
-                place_right=placed(row.where, label) if label.where else None,
-            )
-            if repairs:
-                row = row._replace(repaired=False, verified=False)  # should the repair fail with an error
-                row = _repaired(row, plan, recipe, batches)
-            if baselines and label is not None:
-                row = row._replace(random=by_chance(plan, recipe, batches), fixed=by_order(plan, recipe, batches))
-    except Exception as error:  # an instrument that fails has not found the fault: the table says so
-        row = row._replace(error=f"{type(error).__name__}: {error}".split("\n", 1)[0])
+    return Outcome(plan.text, rule, plan.family, plan.held_out, faulty, "error", "", ())
+
+
+def judge(case: Faulty | Healthy, repairs: bool = False, baselines: bool = False) -> Outcome:
+    """Diagnose a network; repair it and give it to the baselines if asked to."""
+    row = about(case)
+    for part, asked in (("diagnosis", True), ("repair", repairs), ("baselines", baselines)):
+        if asked:
+            row = row._replace(**judged(case, part))
     return row
+
+
+def judged(case: Faulty | Healthy, part: str) -> dict[str, Any]:
+    """The fields of an outcome that a part of the work finds out."""
+    plan = case.plan
+    try:
+        recipe, batches = plan.recipe(start(plan)), plan.batches()
+        if part == "baselines":
+            return {"random": by_chance(plan, recipe, batches), "fixed": by_order(plan, recipe, batches)}
+        return _repaired(plan, recipe, batches) if part == "repair" else _diagnosed(case, recipe, batches)
+    except Exception as error:  # an instrument that fails has not found or mended the fault: the table says so
+        said = f"{type(error).__name__}: {error}".split("\n", 1)[0]
+        wrong = {"diagnosis": {}, "repair": {"repaired": False, "verified": False}, "baselines": {}}
+        return {"error": said, **wrong[part]}
+
+
+def _diagnosed(case: Faulty | Healthy, recipe: Recipe, batches: Any) -> dict[str, Any]:
+    report = flow.diagnose(recipe, None, *batches[0])
+    fault = report.faults[0] if report.faults else None
+    where = tuple(fault.where) if fault else ()
+    found = {"verdict": report.verdict, "cause": fault.source if fault else "", "where": where}
+    if isinstance(case, Faulty):
+        label = case.label
+        right = fault is not None and fault.kind in label.kinds and fault.source in label.causes
+        found |= {"cause_right": right, "place_right": placed(where, label) if label.where else None}
+    return found
 
 
 def placed(where: tuple[str, ...], label: Label) -> bool:
@@ -76,12 +90,12 @@ def placed(where: tuple[str, ...], label: Label) -> bool:
     return bool(inside) and sum(inside) > len(inside) / 2
 
 
-def _repaired(row: Outcome, plan: Plan, recipe: Recipe, batches: Any) -> Outcome:
+def _repaired(plan: Plan, recipe: Recipe, batches: Any) -> dict[str, Any]:
     mended = flow.repair(
         recipe, None, *batches[0], batches=batches, steps=STEPS, seeds=SEEDS, most=MOST, progress=False
     )
     kept = "; ".join(a.remedy for a in mended.attempts if a.kept)
-    return row._replace(repaired=learns(scores(plan, mended.recipe)), verified=bool(mended.repaired), remedies=kept)
+    return {"repaired": learns(scores(plan, mended.recipe)), "verified": bool(mended.repaired), "remedies": kept}
 
 
 Change = Callable[[Recipe, tuple[Any, ...]], Recipe]

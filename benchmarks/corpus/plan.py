@@ -112,6 +112,7 @@ class Plan:
         if self.noise:
             drawn = rng.random(len(y)) < self.noise
             y[drawn] = rng.integers(0, t.classes, int(drawn.sum()))
+        y = y.astype(np.float64) if self.double and y.dtype.kind == "f" else y
         count = max(count, 1280 // self.batch)
         order = np.concatenate([rng.permutation(len(x)) for _ in range(-(-count * self.batch // len(x)))])
         rows = order[: count * self.batch].reshape(count, self.batch)

@@ -14,6 +14,7 @@ import os
 import time
 import zlib
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from corpus.faults import Faulty, faulty
@@ -22,7 +23,8 @@ from corpus.plan import Plan
 from corpus.training import fails, learns, scores
 from wengert.train.progress import Progress
 
-ENOUGH, HEALTHY = 28, 540  # of one rule, and in all
+FAULTY, HEALTHY = 21, 36  # as many of each rule, as far as there are
+Case = Faulty | Healthy
 SCORES = Path(__file__).with_name("scores.json")
 
 
@@ -36,27 +38,39 @@ def save(found: dict[str, list[float]]) -> None:
     SCORES.write_text("{\n" + rows + "\n}\n")
 
 
-def _cost(f: Faulty, found: dict[str, list[float]], known: set[str]) -> int:
-    """How much work it is to validate: nothing, training, or compiling too."""
-    return sum(0 if p.text in found else 1 if p.structure in known else 4 for p in (f.plan, f.twin))
+def _turns(candidates: Sequence[Case], found: dict[str, list[float]], known: set[str]) -> list[Case]:
+    """What is not trained yet, families in turn: the one tried least comes first, what is compiled before others."""
+    tried = Counter(c.plan.family for c in candidates if c.plan.text in found)
+    rows: list[tuple[int, bool, int, Case]] = []
+    later = [c for c in candidates if any(p.text not in found for p in plans(c))]
+    for c in sorted(later, key=lambda c: (any(p.structure not in known for p in plans(c)), c.plan.number)):
+        rows.append((tried[c.plan.family], c.plan.structure not in known, c.plan.number, c))
+        tried[c.plan.family] += 1
+    return [row[-1] for row in sorted(rows, key=lambda row: row[:3])]
+
+
+def plans(case: Case) -> tuple[Plan, ...]:
+    """What is trained for it."""
+    return (case.plan, case.twin) if isinstance(case, Faulty) else (case.plan,)
 
 
 def wanted(found: dict[str, list[float]]) -> list[Plan]:
-    """What is to be trained next: of each rule as many candidates as are missing, with their twins; healthy ones."""
-    faults, sound = valid(found)
-    every = [p for f in faulty() for p in (f.plan, f.twin)] + [h.plan for h in healthy()]
-    known = {p.structure for p in every if p.text in found}
-    missing = {f.label.rule: ENOUGH for f in faulty()}
-    for f in faults:
-        missing[f.label.rule] -= 1
-    plans: set[Plan] = set()
-    candidates = [h.plan for h in healthy() if h.rule != "plain" and h.plan.text not in found]
-    plans |= set(sorted(candidates, key=lambda p: p.structure not in known)[: max(0, HEALTHY - len(sound))])
-    for f in sorted(faulty(), key=lambda f: _cost(f, found, known)):
-        if missing[f.label.rule] > 0 and not (f.plan.text in found and f.twin.text in found):
-            missing[f.label.rule] -= 1
-            plans |= {f.plan, f.twin}
-    return sorted((p for p in plans if p.text not in found), key=lambda p: (zlib.crc32(p.structure.encode()), p.text))
+    """What is to be trained next: of each rule as many candidates as are missing."""
+    rules: dict[tuple[bool, str], list[Case]] = {}
+    for c in (*faulty(), *healthy()):
+        rules.setdefault(_rule(c), []).append(c)
+    had = Counter(_rule(c) for cases in valid(found) for c in cases)
+    known = {p.structure for cases in rules.values() for c in cases for p in plans(c) if p.text in found}
+    chosen = set()
+    for rule, cases in rules.items():
+        missing = (FAULTY if rule[0] else HEALTHY) - had[rule]
+        for c in _turns(cases, found, known)[: max(0, missing)]:
+            chosen |= {p for p in plans(c) if p.text not in found}
+    return sorted(chosen, key=lambda p: (zlib.crc32(p.structure.encode()), p.text))
+
+
+def _rule(case: Case) -> tuple[bool, str]:
+    return (True, case.label.rule) if isinstance(case, Faulty) else (False, case.rule)
 
 
 def valid(found: dict[str, list[float]]) -> tuple[list[Faulty], list[Healthy]]:
