@@ -20,6 +20,7 @@ from wengert.execute.native.blocks import call_block, lanes, make_blocks, optimi
 from wengert.execute.native.code import Code
 from wengert.execute.native.collapse import collapse_axes
 from wengert.execute.native.emit import I8, I64, Function, Windows, emit_nest, memory_type
+from wengert.execute.native.emit_linalg import emit_direct
 from wengert.execute.native.emit_reduction import emit_reduction
 from wengert.execute.native.emit_scatter import emit_scatter
 from wengert.execute.native.flow import Flow, Turns
@@ -32,6 +33,7 @@ from wengert.execute.native.schedule import cost, deal
 from wengert.execute.native.statements import (
     Barrier,
     Block,
+    Direct,
     Evaluate,
     Kernel,
     Nest,
@@ -134,8 +136,9 @@ class Build:
                 return
             kernel, windows = self._kernel(statement, target)
             args = [flow.pointer(v, turns) for v in windows.views]
-            if isinstance(statement, Product):
-                args.append(b.bitcast(scratch, memory_type(statement.dtype).as_pointer()))
+            if isinstance(statement, (Product, Direct)):
+                kind = statement.dtype if isinstance(statement, Product) else statement.expr.dtype
+                args.append(b.bitcast(scratch, memory_type(kind).as_pointer()))
             if statement.split is not None:
                 if statement.split not in parts:
                     with b.goto_entry_block():
@@ -162,7 +165,8 @@ class Build:
                 self.functions[key] = products.emit_product_statement(self.module, name, statement, windows, target)
             else:
                 axis = None if statement.split is None else statement.split.axis
-                f = Function(self.module, name, windows, lanes(statement, target), axis)
+                own = memory_type(statement.expr.dtype) if isinstance(statement, Direct) else None
+                f = Function(self.module, name, windows, lanes(statement, target), axis, own)
                 _emit(f, statement)
                 f.b.ret_void()
                 self.functions[key] = f.function
@@ -327,6 +331,8 @@ def _emit(f: Function, statement: Nest | Reduction) -> None:
         emit_nest(f, statement)
     elif isinstance(statement, Scatter):
         emit_scatter(f, statement)
+    elif isinstance(statement, Direct):
+        emit_direct(f, statement)
     else:
         emit_reduction(f, statement)
 
