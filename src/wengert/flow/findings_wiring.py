@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from wengert import nn, tree
+from wengert import tree
+from wengert.diff.derivatives import value_and_grad
 from wengert.errors import WengertError
 from wengert.flow.finding import Case, Finding, finite, place
 from wengert.flow.findings_depth import mending
 from wengert.flow.ledger import where
-from wengert.flow.profile import Batch, checked_loss, first_nonfinite, norm, rms
+from wengert.flow.profile import Batch, Call, checked_loss, first_nonfinite, norm, rms
 from wengert.flow.recipe import copied
-from wengert.flow.remedies import pairing, training
-from wengert.flow.remedies.remedy import Remedy, on_model
-from wengert.flow.remedies.surgery import exchange
+from wengert.flow.remedies import pairing, passing, training
+from wengert.flow.remedies.activations import is_activation
+from wengert.flow.remedies.remedy import Remedy
 from wengert.ir.array import Array
 from wengert.ir.record import Tape, live_nodes
 from wengert.nn import functional as F
@@ -128,22 +129,42 @@ def wiring_findings(case: Case) -> list[Finding]:
 
 
 def _joined(case: Case) -> list[Remedy]:
-    """Parts without parameters, of the shape of what comes, at which the gradient ends: each could be left out."""
+    """For parts without parameters at which the gradient ends: each left out, or with a derivative in its place."""
     found = []
     for before, c in itertools.pairwise(case.profile.calls):
-        if c.gradient is None or before.gradient is None or c.made is None or c.given is None:
+        if c.made is None or c.given is None or c.made.shape != c.given.shape or is_activation(c.module):
             continue
-        ends = bool(np.any(c.gradient)) and not np.any(before.gradient)
-        if ends and c.made.shape == c.given.shape and not list(c.module.parameters()):
-            found.append(_left_out(c.name, type(c.module).__name__))
+        if list(c.module.parameters()) or not (_ends(before, c) or flat(c)):
+            continue
+        kind = type(c.module).__name__
+        found.append(passing.left_out_remedy(c.name, kind))
+        if not np.array_equal(c.made, c.given):
+            found.append(passing.straight_through_remedy(c.name, kind))
     return found
 
 
-def _left_out(name: str, kind: str) -> Remedy:
-    def change(model: Any) -> Any:
-        return exchange(model, lambda at, m: nn.Identity() if at == name else None)[0]
+def _ends(before: Call, c: Call) -> bool:
+    """Whether the gradient comes to a part and not to the one before it."""
+    if c.gradient is None or before.gradient is None:
+        return False
+    return bool(np.any(c.gradient)) and not np.any(before.gradient)
 
-    return on_model(f"leave out {name} ({kind})", "the gradient ends there, which then passes", change)
+
+def flat(c: Call) -> bool:
+    """Whether what a part makes of random numbers differs from place to place, and has derivative 0 by them."""
+    if c.given is None or c.given.dtype.kind != "f":
+        return False
+    size = 3 * max(1.0, rms(c.given))
+    x = (size * np.random.default_rng(0).standard_normal(c.given.shape)).astype(c.given.dtype)
+    try:
+        (_, made), g = value_and_grad(lambda x: _summed(copied(c.module)(x)), has_aux=True)(x)
+    except (WengertError, TypeError, ValueError, AttributeError):
+        return False
+    return not np.any(np.asarray(g)) and bool(np.ptp(np.asarray(made)) > 0)
+
+
+def _summed(y: Any) -> Any:
+    return y.sum(), y
 
 
 FLAT = ("sign", "round", "floor", "ceil", "trunc", "rint", "stop_gradient", "heaviside")

@@ -12,6 +12,8 @@ import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from wengert.errors import WengertError
 from wengert.flow.diagnose import HARD, findings_of
 from wengert.flow.finding import Case
@@ -26,6 +28,8 @@ from wengert.flow.verify import Shown, Verification, compared, judge
 PROMISING = 0.02  # by which the share has to be ahead after the first short run
 PATIENCE = 4  # times as many steps, where nothing helps in short runs
 WAITING = 4  # candidates that are given the longer runs
+RECENT, SLIP = 10, 0.2  # losses that are averaged, and by how much they may have risen since the best look
+STEADY = 0.1  # by which the worst run has to learn more, where the mean loss says nothing clear
 FACTORS = (0.1, 10.0, 0.3, 3.0, 0.01, 100.0)  # of the learning rate, in the order in which they are tried
 
 
@@ -57,15 +61,20 @@ class Training:
     def __init__(self, recipe: Recipe, search: Search):
         self.recipe, self.search = recipe, search
         self.runs: list[Run] = []
-        self._shares: dict[tuple[int, int], float] = {}
+        self.told: dict[int, dict[int, float]] = {}  # the share of each run, by its length
 
     def reach(self, steps: int, seeds: int | None = None) -> Training:
         """Train until each of the first so many seeds has made so many steps."""
         wanted = self.search.seeds if seeds is None else self.search.seeds[:seeds]
         for seed in wanted[len(self.runs) :]:
             self.runs.append(Run(self.recipe, self.search.data, seed, self.search.executor))
-        for run in self.runs[: len(wanted)]:
-            run.go(max(0, steps - len(run.losses)), self.search.shown)
+        for i, run in enumerate(self.runs[: len(wanted)]):
+            while len(run.losses) < steps and not run.failed:
+                done = len(run.losses)
+                run.go(min(self.search.look, steps - len(run.losses)), self.search.shown)
+                self.told.setdefault(i, {})[len(run.losses)] = self.search.share(self.recipe, run)
+                if len(run.losses) == done:  # no more batches
+                    break
         return self
 
     @property
@@ -86,13 +95,13 @@ class Training:
         return [self._share(i) for i in range(len(self.runs))]
 
     def _share(self, i: int) -> float:
-        run = self.runs[i]
-        if run.failed:
+        """The largest of the looks: what is learned by heart after that is no loss; what training lost again is."""
+        run, told = self.runs[i], self.told.get(i, {})
+        if run.failed or not told:
             return -math.inf
-        key = i, len(run.losses)
-        if key not in self._shares:
-            self._shares[key] = self.search.share(self.recipe, run.model)
-        return self._shares[key]
+        best = max(told, key=told.__getitem__)
+        around, end = (np.mean(run.losses[max(0, k - RECENT) : k]) for k in (best, len(run.losses)))
+        return told[best] if end <= around + SLIP * abs(around) else told[max(told)]
 
     def learned(self, seeds: int | None = None) -> float:
         """The least share of the constant's loss that is gone, over the runs so far."""
@@ -108,7 +117,7 @@ class Search:
     ):  # fmt: skip
         self.first, self.known, self.batch = first, known, batch
         self.data, self.kept_back = split(data)
-        self.steps, self.seeds, self.executor = steps, seeds, executor
+        self.steps, self.look, self.seeds, self.executor = steps, steps, seeds, executor
         self.attempts: list[Attempt] = []
         self.kept: list[str] = []
         self.shown = Shown(progress, 0)
@@ -119,18 +128,20 @@ class Search:
         case = Case(recipe, self.batch, self.known)
         return Report(case, findings_of(case))
 
-    def share(self, recipe: Recipe, model: Any) -> float:
-        """The share of the constant's loss that a trained model of this recipe has taken away."""
+    def share(self, recipe: Recipe, run: Run | None = None) -> float:
+        """The share of the constant's loss that a recipe's model has taken away, at first or after a run."""
+        if run is not None and run.failed:
+            return -math.inf
         key = recipe.loss_fn, type(recipe.model)
         if key not in self.constants:
             self.constants[key] = constant_loss(recipe.model, recipe.loss_fn, self.kept_back)  # type: ignore[arg-type]
-        return learned(model, recipe.loss_fn, self.kept_back, self.constants[key])  # type: ignore[arg-type]
+        return learned(recipe.model if run is None else run.model, recipe.loss_fn, self.kept_back, self.constants[key])  # type: ignore[arg-type]
 
     def run(self, most: int) -> tuple[Recipe, Report, Report, bool]:
         """The mended recipe, the reports before and after, and whether it learns where the given one didn't."""
         before = report = self.report(self.first)
         start = base = Training(self.first, self)
-        if before.healthy and self.share(self.first, self.first.model) >= SETTLED:
+        if before.healthy and self.share(self.first) >= SETTLED:
             return self.first, before, before, True
         start.reach(self.steps)
         if before.healthy and self.goes_on(start):
@@ -140,11 +151,21 @@ class Search:
             if step is None:
                 break
             base, report = step.runs, step.report or report
+            self.worst_first(base, start)
         if not self.kept:
             return self.first, before, before, False
         start.reach(base.length)
         better, _ = compared(start.recipe, base.recipe, start.curves, base.curves, base.shares())
+        better = better or self.steadier(start, base)
         return base.recipe, before, report, better and base.learned() >= LEARNS
+
+    def worst_first(self, base: Training, start: Training) -> None:
+        """The seed with which least is learned comes first: by it candidates are picked."""
+        shares = base.shares()
+        order = sorted(range(len(shares)), key=shares.__getitem__)
+        self.seeds = [self.seeds[i] for i in order]
+        for t in (base, start.reach(0)):
+            t.runs, t.told = [t.runs[i] for i in order], {k: t.told[i] for k, i in enumerate(order)}
 
     def goes_on(self, start: Training) -> bool:
         """Whether a model that is called healthy is left alone: it learns, slowly perhaps where settings are ours."""
@@ -153,7 +174,7 @@ class Search:
         shares = start.reach(PATIENCE * self.steps).shares()
         if self.known:
             return min(shares) >= LEARNS / 2
-        return min(shares) > self.share(self.first, self.first.model) + PROMISING
+        return min(shares) > self.share(self.first) + PROMISING
 
     def round(self, report: Report, base: Training, most: int) -> Candidate | None:
         """The first candidate that learns and is called healthy, or else the best of those that help."""
@@ -167,9 +188,14 @@ class Search:
             if found is None:
                 continue
             done = self.judge(found, base) if self.promising(found.runs, base) else None
-            if done is None and kind in HARD and not self.patient and not found.runs.failed:
-                done = self.longer(found, base)  # the fault is certain, and so is its remedy
-                done = done if done.report is not None else None
+            if kind in HARD and not found.runs.failed:  # the fault is certain, and so is its remedy
+                if done is None or not (self.settled(done) or self.patient):
+                    done = self.longer(done or found, base)
+                if done.report is None and self.gone(found, base):
+                    done = self.needed(found)
+                if done.report is not None:
+                    return self.keep(done)
+                continue
             if done is None:
                 waiting.append(found)
                 continue
@@ -239,16 +265,39 @@ class Search:
         """All seeds, the proof and the diagnosis; None where it doesn't help."""
         c.runs.reach(c.runs.length)
         proof = self.judged(base.reach(c.runs.length), c.runs)
+        if not proof.helped and self.steadier(base, c.runs):
+            told = (
+                f"the worst run learns {max(c.runs.learned(), 0):.0%}, without the remedy {max(base.learned(), 0):.0%}"
+            )
+            proof = proof._replace(helped=True, reason=told)
         report = (c.report or self.report(c.runs.recipe)) if proof.helped else None
         self.attempts[c.number] = self.attempts[c.number]._replace(
             verification=proof, verdict=proof.verdict, remaining=report.verdict if report else ""
         )
         return c._replace(report=report) if report else None
 
+    def steadier(self, base: Training, runs: Training) -> bool:
+        """Whether even the worst run learns clearly more, and all of them together no less."""
+        before, after = base.shares(), runs.shares()
+        return min(after) > max(min(before), 0.0) + STEADY and sum(after) >= sum(max(b, -1.0) for b in before)
+
     def longer(self, c: Candidate, base: Training) -> Candidate:
         """The same after longer runs."""
-        c.runs.reach(PATIENCE * self.steps, 1)
+        c.runs.reach(self.steps if self.patient else PATIENCE * self.steps, 1)
         return self.judge(c, base) or c
+
+    def gone(self, c: Candidate, base: Training) -> bool:
+        """Whether a certain fault isn't found any more, and nothing got worse by that."""
+        before, after = base.shares(), c.runs.shares()
+        return sum(after) >= sum(before) and c.kind not in [f.kind for f in self.report(c.runs.recipe).faults]
+
+    def needed(self, c: Candidate) -> Candidate:
+        """A remedy without which others are in vain, kept though it isn't enough by itself."""
+        report = self.report(c.runs.recipe)
+        self.attempts[c.number] = self.attempts[c.number]._replace(
+            verdict="needed, and not enough by itself", remaining=report.verdict
+        )
+        return c._replace(report=report)
 
     def judged(self, base: Training, runs: Training) -> Verification:
         shares = base.shares(), runs.shares()

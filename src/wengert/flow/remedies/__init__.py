@@ -7,6 +7,8 @@ from wengert.flow.remedies.layers import with_normalisation as with_normalisatio
 from wengert.flow.remedies.layers import with_shortcuts as with_shortcuts
 from wengert.flow.remedies.pairing import with_output as with_output
 from wengert.flow.remedies.pairing import without_output as without_output
+from wengert.flow.remedies.passing import straight_through as straight_through
+from wengert.flow.remedies.passing import without_part as without_part
 from wengert.flow.remedies.recurrent import gated as gated
 from wengert.flow.remedies.recurrent import open_gates as open_gates
 from wengert.flow.remedies.recurrent import orthogonal_recurrence as orthogonal_recurrence
