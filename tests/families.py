@@ -8,7 +8,9 @@ a step is an expression in `wg` functions that any executor can run.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +19,29 @@ import wengert as wg
 
 Pick = Callable[[int], int]  # pick(n) chooses one of 0 … n-1
 Shape = tuple[int, ...]
-MAX_SIZE, MAX_NDIM = 36, 3
+
+
+@dataclass
+class Limits:
+    """How large values may get: elements, axes, and the lengths of the inputs' axes."""
+
+    size: int = 36
+    ndim: int = 3
+    extents: tuple[int, ...] = (1, 2, 3)
+
+
+limits = Limits()
+
+
+@contextmanager
+def larger() -> Iterator[None]:
+    """What is drawn inside has axes with whole vectors and something left over, and products with several tiles."""
+    before = vars(limits).copy()
+    limits.size, limits.extents = 1500, (1, 2, 3, 5, 8, 9, 16, 17, 31, 40)
+    try:
+        yield
+    finally:
+        vars(limits).update(before)
 
 
 class Value(NamedTuple):
@@ -60,7 +84,7 @@ def size(shape: Shape) -> int:
 
 
 def small(shape: Shape) -> bool:
-    return size(shape) <= MAX_SIZE and len(shape) <= MAX_NDIM
+    return size(shape) <= limits.size and len(shape) <= limits.ndim
 
 
 def any_value(values: Sequence[Value], pick: Pick, at_least: int = 0) -> int | None:
@@ -74,7 +98,7 @@ def broadcast(a: Shape, b: Shape) -> Shape | None:
         shape = np.broadcast_shapes(a, b)
     except ValueError:
         return None
-    return shape if size(shape) <= MAX_SIZE else None
+    return shape if size(shape) <= limits.size else None
 
 
 # Elementwise: a function, smooth nearly everywhere, and its bound by the bound of what it is given.
@@ -82,6 +106,14 @@ def broadcast(a: Shape, b: Shape) -> Shape | None:
 
 def _compiled(x: Any) -> Any:
     return wg.exp(-x * x) * wg.cos(x)
+
+
+@wg.custom_jvp
+def _ruled(x: Any) -> Any:
+    return wg.sin(x) * wg.cos(x)
+
+
+_ruled.defjvp(lambda primals, tangents: (_ruled(primals[0]), wg.cos(2 * primals[0]) * tangents[0]))
 
 
 UNARY: dict[str, tuple[Callable[[Any], Any], Callable[[float], float]]] = {
@@ -110,6 +142,14 @@ UNARY: dict[str, tuple[Callable[[Any], Any], Callable[[float], float]]] = {
     "clip": (lambda x: wg.clip(x, -0.7, 0.8), lambda b: 0.8),
     "fraction": (lambda x: x - wg.floor(x), lambda b: 1),
     "erf": (wg.erf, lambda b: 1),
+    "erfc": (wg.erfc, lambda b: 2),
+    "asinh": (wg.asinh, lambda b: b),
+    "log2": (lambda x: wg.log2(1.5 + x * x), lambda b: math.log2(1.5 + b * b)),
+    "rsqrt": (lambda x: wg.rsqrt(0.5 + x * x), lambda b: 1.5),
+    "digamma": (lambda x: wg.digamma(1.5 + x * x), lambda b: 1 + math.log(1.5 + b * b)),
+    "gradient": (lambda x: wg.grad(lambda y: wg.sum(y * wg.tanh(y)))(x), lambda b: 1.2),
+    "tangent": (lambda x: wg.jvp(lambda y: wg.sin(y) * y, (x,), (wg.cos(x),))[1], lambda b: 1 + b),
+    "rule": (lambda x: _ruled(x), lambda b: 1),
     "lgamma": (lambda x: wg.lgamma(1.5 + x * x), lambda b: math.lgamma(2.5 + b * b)),
     "expit": (wg.expit, lambda b: 1),
     "xlogy": (lambda x: wg.xlogy(x * x, x * x), lambda b: 1 + b**4),
@@ -228,7 +268,7 @@ def _contract(values: Sequence[Value], pick: Pick) -> Proposal | None:
         (j, m)
         for j, v in enumerate(values)
         for m, d in enumerate(v.shape)
-        if d == a[k] and size(a) * size(v.shape) <= MAX_SIZE * d * d and len(a) + len(v.shape) - 2 <= MAX_NDIM
+        if d == a[k] and size(a) * size(v.shape) <= limits.size * d * d and len(a) + len(v.shape) - 2 <= limits.ndim
     ]
     if not fit:
         return None
@@ -267,6 +307,8 @@ def _matrix(values: Sequence[Value], pick: Pick) -> Proposal | None:
         return None
     i, how = fit[pick(len(fit))], ("solve", "inv", "cholesky", "det")[pick(4)]
     shape, n = values[i].shape, values[i].shape[-1]
+    if how == "det" and n > 6:  # beyond the range of single precision
+        how = "inv"
     bound = {"solve": 1, "inv": 1, "cholesky": 2 + n, "det": (3.0 + n) ** n}[how]
     return Proposal((i,), (how,), Value(shape[:-2] if how == "det" else shape, bound))
 
@@ -274,11 +316,11 @@ def _matrix(values: Sequence[Value], pick: Pick) -> Proposal | None:
 @family(_matrix)
 def matrix(x: Any, how: str) -> Any:
     tame = wg.sin(x)
-    strong = tame + (1.5 + x.shape[-1]) * wg.eye(x.shape[-1], dtype=wg.float64)  # diagonally dominant
+    strong = tame + (1.5 + x.shape[-1]) * wg.eye(x.shape[-1], dtype=x.dtype)  # diagonally dominant
     if how == "solve":
         return wg.linalg.solve(strong, tame)
     if how == "inv":
         return wg.linalg.inv(strong)
     if how == "det":
         return wg.linalg.det(strong)
-    return wg.linalg.cholesky(tame @ tame.mT + 2.0 * wg.eye(x.shape[-1], dtype=wg.float64))
+    return wg.linalg.cholesky(tame @ tame.mT + 2.0 * wg.eye(x.shape[-1], dtype=x.dtype))

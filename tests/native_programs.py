@@ -1,47 +1,203 @@
-"""Random programs under the native executor: values, gradients and batched gradients equal to the reference evaluation.
+"""Random programs under the native executor: every result equal to the reference evaluation of the same graph.
 
-python -m tests.native_programs --count 20000 --seed 1
+    python -m tests.native_programs --count 20000 --seed 200000
+    python -m tests.native_programs --count 2000 --seed 1 --guard
+
+A program (`programs.py`) is a few steps out of the families in `families`, `rearranging`, `sliding` and `counting`:
+elementwise functions of one and two arguments with broadcasting; sums, means, products, extremes, variances and
+log-sum-exps over any axes; running sums, products and extremes; reshapes, permutations, windows with steps and from
+behind, joins, rotations; products of all transpositions, batched, of more axes, with vectors; convolutions in one and
+two dimensions with strides, padding, dilation, groups, and their adjoints; pooling; gathers and scatters at fixed
+positions and at those that the program computes; sorts, the largest k, ranks, searches; whole numbers, bits and truth
+values; random bits; factorisations and Fourier transforms, which are NumPy's; loops that are counted, that ask, with
+rows of results, forward and in reverse; branches; bodies mapped over rows; derivatives, tangents, custom rules,
+checkpoints and compiled functions inside.
+
+A seed also says what is done with it (`Case`): small axes, or axes with whole vectors and something left over; in
+double or single precision; its value, gradient, tangent, second derivative, or those of a stack of inputs by `vmap`;
+by one thread, by a team of two or three to which every kernel is dealt, or by a team whose threads take turns at
+random; called as a compiled graph, as a jitted function from Python's side and from machine code's, or with arguments
+that are given up. `--census` counts what the programs of these seeds consist of.
+
+Programs run in a process of their own: one that brings it down is told like any other failure. With `--guard` all
+memory lies between pages that may not be touched (`guarded.py`).
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
+import random
 import sys
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import wengert as wg
-from tests.programs import Program, from_seed, inputs_of, run
+from tests.families import larger
+from tests.guarded import Guarded
+from tests.programs import Program, draw, inputs_of, run
+from tests.team_orders import Team, eager
 from wengert.execute import native
 from wengert.execute import numpy as reference
+from wengert.execute.native.plan import flat
+from wengert.execute.native.statements import Block, Evaluate
+from wengert.ir.graph import Graph
+
+TRANSFORMS = ("value", "gradient", "gradient", "gradient", "tangent", "second", "batched value", "batched gradient")
+THREADS = ("one", "one", "team", "turns")
+CALLS = ("graph", "graph", "jit", "given up")
 
 
-def check(program: Program, seed: int) -> int:
-    """Compare the executors on this program and its derivative; returns how many graphs were compared."""
-    xs = inputs_of(program, seed)
+class Case(NamedTuple):
+    """What is done with a program."""
+
+    program: Program
+    dtype: str
+    transform: str
+    threads: str
+    call: str
+
+    def __str__(self) -> str:
+        return f"{self.dtype}, {self.transform}, {self.threads}, {self.call}\n{self.program}"
+
+
+class BluntError(Exception):
+    """The reference itself is not sure: single and double precision differ, as they do beside a jump."""
+
+
+def case(seed: int) -> Case:
+    """The case of this seed."""
+    pick = random.Random(seed).randrange
+    with ExitStack() as stack:
+        if pick(2):
+            stack.enter_context(larger())
+        program = draw(pick)
+    choices = (("float64", "float64", "float32"), TRANSFORMS, THREADS, CALLS)
+    return Case(program, *(c[pick(len(c))] for c in choices))
+
+
+def function(c: Case) -> Callable[..., Any]:
+    """The case as a function of arrays."""
 
     def value(*a: Any) -> Any:
-        return run(program, a)
+        return run(c.program, a)
 
     def gradient(*a: Any) -> Any:
         out, pullback = wg.vjp(value, *a)
         return out, pullback(wg.ones_like(out))
 
-    for f, what in ((value, "value"), (gradient, "gradient")):
-        graph = wg.jit(f).lower(*xs).graph
+    def tangent(*a: Any) -> Any:
+        return wg.jvp(value, a, tuple(wg.cos(x) for x in a))
+
+    def second(*a: Any) -> Any:
+        _, pullback = wg.vjp(lambda *a: gradient(*a)[1], *a)
+        return pullback(tuple(wg.sin(x) for x in a))
+
+    known = {"value": value, "gradient": gradient, "tangent": tangent, "second": second}
+    name = c.transform.removeprefix("batched ")
+    return known[name] if name == c.transform else wg.vmap(known[name])
+
+
+def inputs(c: Case, seed: int) -> list[np.ndarray]:
+    """The inputs of a case, as arrays in its precision."""
+    xs = [np.asarray(x, c.dtype) for x in inputs_of(c.program, seed)]
+    return (
+        [np.stack([x, -x / 2, x * np.asarray(0.9, x.dtype)]) for x in xs] if c.transform.startswith("batched") else xs
+    )
+
+
+def compare(got: Sequence[np.ndarray], wanted: Sequence[np.ndarray], exact: Sequence[np.ndarray] | None) -> None:
+    """Equal to rounding. In single precision: as far from the truth as NumPy is, times some."""
+    for k, (g, w) in enumerate(zip(got, wanted, strict=True)):
+        assert g.shape == w.shape and g.dtype == w.dtype, f"{g.dtype} {g.shape}, expected {w.dtype} {w.shape}"
+        finite = np.abs(w[np.isfinite(w)])
+        scale = max(1.0, float(finite.max(initial=0.0)))
+        if exact is None or w.dtype.kind != "f":
+            close = np.allclose(g, w, rtol=1e-9, atol=1e-9 * scale, equal_nan=True)
+        else:
+            with np.errstate(invalid="ignore"):
+                doubt = float(np.nanmax(np.abs(w - exact[k]), initial=0.0))
+            if not doubt <= 1e-3 * scale:
+                raise BluntError
+            close = np.allclose(g, exact[k], rtol=0, atol=30 * doubt + 3e-5 * scale, equal_nan=True)
+        if not close:
+            raise AssertionError(f"result {k}:\n{g!r}\nexpected\n{w!r}")
+
+
+def results(c: Case, graph: Graph, f: Callable[..., Any], xs: list[np.ndarray], guard: int | None) -> list[list[Any]]:
+    """What several calls give: with `guard`, between guards, buffers at the end (1) or the beginning (0) of pages."""
+    if guard is not None:
+        guarded = Guarded(graph, bool(guard))
+        return [guarded(xs), guarded(xs)]
+    if c.call == "graph":
         compiled = native.compiled(graph)
-        first, again = compiled(xs), compiled(xs)
-        for got, repeated, wanted in zip(first, again, reference.run(graph, xs), strict=True):
-            assert np.array_equal(got, repeated, equal_nan=True), f"{what} differs from run to run for\n{program}"
-            assert got.shape == wanted.shape and got.dtype == wanted.dtype
-            finite = np.abs(wanted[np.isfinite(wanted)])
-            scale = max(1.0, float(finite.max(initial=0.0)))
-            if not np.allclose(got, wanted, rtol=1e-9, atol=1e-9 * scale, equal_nan=True):
-                raise AssertionError(f"{what}:\n{got!r}\nexpected\n{wanted!r}\nfor\n{program}\n{graph}")
-    return 2
+        return [compiled(xs), compiled(xs)]
+    given = tuple(range(len(xs))) if c.call == "given up" else ()
+    jitted = wg.jit(f, executor="native", donate_argnums=given)
+    calls = [jitted(*[wg.asarray(x.copy()) for x in xs]) for _ in range(3)]
+    return [[np.asarray(v) for v in wg.tree.leaves(out)] for out in calls]
+
+
+def check(c: Case, seed: int, guard: bool = False) -> None:
+    """Run a case; raises AssertionError, or whatever broke."""
+    f, xs = function(c), inputs(c, seed)
+    graph = wg.jit(f).lower(*xs).graph
+    wanted = reference.run(graph, xs)
+    exact = None
+    if c.dtype == "float32":
+        doubles = [x.astype("float64") for x in xs]
+        exact = reference.run(wg.jit(f).lower(*doubles).graph, doubles)
+    with ExitStack() as stack:
+        if c.threads != "one":
+            stack.enter_context(eager(2 + seed % 2))
+        if c.threads == "turns":
+            stack.enter_context(Team(2 + seed % 2, seed))
+        found = results(c, graph, f, xs, seed // 2 % 2 if guard else None)
+    for again in found[1:]:
+        same = all(np.array_equal(a, b, equal_nan=True) for a, b in zip(found[0], again, strict=True))
+        assert same, f"differs from run to run: {found[0]} {again}"
+    compare(found[0], wanted, exact)
+
+
+def census(seeds: Sequence[int]) -> dict[str, Counter[str]]:
+    """How many programs of these seeds have each family, mode, primitive, statement, and step that is left to NumPy."""
+    found = {what: Counter[str]() for what in ("family", "mode", "primitive", "statement", "NumPy")}
+    for seed in seeds:
+        c = case(seed)
+        graph = wg.jit(function(c)).lower(*inputs(c, seed)).graph
+        program = native.Build(native.simplify(graph), native.host_target()).program
+        statements = [
+            inner for s in flat(program.statements) for inner in (s, *(s.body if isinstance(s, Block) else ()))
+        ]
+        found["family"].update({s.family for s in c.program.steps})
+        found["mode"].update(c[1:])
+        found["primitive"].update({n.primitive.name for n in graph.nodes})
+        found["statement"].update({type(s).__name__ for s in statements})
+        found["NumPy"].update({s.node.primitive.name for s in statements if isinstance(s, Evaluate)})
+    return found
+
+
+# Many of them, each process going on until one brings it down
+
+
+def _work(first: int, last: int, guard: bool, at: Any, failed: Any, blunt: Any) -> None:
+    os.environ["WENGERT_CACHE_DIR"] = "0"
+    for seed in range(first, last):
+        at.value = seed
+        try:
+            check(case(seed), seed, guard)
+        except BluntError:
+            blunt.value += 1
+        except Exception as error:  # a program that breaks is what the search is for: say which, and go on
+            failed.value += 1
+            print(f"\nseed {seed}: {type(error).__name__}: {error}\nfor {case(seed)}", flush=True)
+    at.value = last
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,19 +205,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--guard", action="store_true", help="between pages that may not be touched")
+    parser.add_argument("--census", action="store_true", help="count what the programs consist of, and run none")
     options = parser.parse_args(arguments)
-    failed, start = 0, time.perf_counter()
-    for done, seed in enumerate(range(options.seed, options.seed + options.count), 1):
-        try:
-            check(from_seed(seed), seed)
-        except Exception as error:  # a program that breaks is what the search is for: say which, and go on
-            failed += 1
-            print(f"\nseed {seed}: {type(error).__name__}: {error}", flush=True)
-        if done % 100 == 0 or done == options.count:
-            rate = done / (time.perf_counter() - start)
-            print(f"\r{done} programs, {failed} failed, {rate:.0f} a second", end="", flush=True)
+    first, last = options.seed, options.seed + options.count
+    if options.census:
+        for what, counts in census(range(first, last)).items():
+            print(f"{what}: " + ", ".join(f"{name} {n}" for name, n in counts.most_common()))
+        return 0
+    context = multiprocessing.get_context("spawn")
+    at, failed, blunt = (context.Value("q", 0) for _ in range(3))
+    start = time.perf_counter()
+
+    def tell() -> None:
+        done = at.value - options.seed
+        rate = done / (time.perf_counter() - start)
+        text = f"{done} programs, {failed.value} failed, {blunt.value} too close to a jump, {rate:.1f} a second"
+        print(f"\r{text}", end="", flush=True)
+
+    while first < last:
+        at.value = first
+        worker = context.Process(target=_work, args=(first, last, options.guard, at, failed, blunt))
+        worker.start()
+        while worker.is_alive():
+            worker.join(5)
+            tell()
+        if worker.exitcode != 0:
+            failed.value += 1
+            print(f"\nseed {at.value}: the process ended with {worker.exitcode}\nfor {case(at.value)}", flush=True)
+            at.value += 1
+        first = at.value
+    tell()
     print()
-    return 1 if failed else 0
+    return 1 if failed.value else 0
 
 
 if __name__ == "__main__":

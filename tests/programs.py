@@ -20,8 +20,10 @@ import numpy as np
 from hypothesis import strategies as st
 
 import wengert as wg
+from tests import counting as counting  # with its families
+from tests import sliding as sliding
 from tests.checks import arrays, inner
-from tests.families import MAX_SIZE, Family, Pick, Proposal, Shape, Value, any_value, broadcast, size
+from tests.families import Family, Pick, Proposal, Shape, Value, any_value, broadcast, limits, size
 from tests.rearranging import FAMILIES  # with its own families in it
 from wengert.ir.graph import evaluate
 from wengert.ir.record import stage
@@ -95,7 +97,8 @@ def draw(pick: Pick, inputs: Sequence[Value] = (), steps: int = 0, control: bool
 
 
 def _shape(pick: Pick) -> Shape:
-    return tuple(1 + pick(3) for _ in range(pick(4)))
+    shape = tuple(limits.extents[pick(len(limits.extents))] for _ in range(pick(4)))
+    return shape if size(shape) <= limits.size else shape[:1]
 
 
 def _scaled(i: int, v: Value) -> Proposal:
@@ -110,7 +113,7 @@ FAMILIES["scale"] = Family(lambda values, pick: None, lambda x, by: x * by)
 
 def _body(pick: Pick, inputs: Sequence[Value], carry: Shape) -> Program:
     """A program whose result is squashed into (-1, 1) and broadcast or summed to the shape of the carry."""
-    body = draw(pick, inputs, steps=1 + pick(3), control=False)
+    body = draw(pick, inputs, steps=1 + pick(3), control=pick(8) == 7)  # seldom a loop within
     last = len(body.inputs) + len(body.steps) - 1
     return body._replace(steps=(*body.steps, Step("fit", (last, 0), ())), out=Value(carry, 1.0))
 
@@ -132,7 +135,7 @@ def _scan(values: Sequence[Value], pick: Pick) -> Proposal | None:
     i = pick(len(values))
     carry, each = values[i], Value(values[xs].shape[1:], values[xs].bound)
     body = _body(pick, [Value(carry.shape, max(carry.bound, 1)), each], carry.shape)
-    ys = bool(pick(2)) and size(carry.shape) * values[xs].shape[0] <= MAX_SIZE and len(carry.shape) < 3
+    ys = bool(pick(2)) and size(carry.shape) * values[xs].shape[0] <= limits.size and len(carry.shape) < 3
     out = (values[xs].shape[0], *carry.shape) if ys else carry.shape
     return Proposal((i, xs), (body, bool(pick(2)), ys), Value(out, max(carry.bound, 1)))
 
@@ -150,13 +153,18 @@ def _while(values: Sequence[Value], pick: Pick) -> Proposal | None:
     i, turns = pick(len(values)), pick(4)
     v = values[i]
     body = _body(pick, [Value(v.shape, max(v.bound, 1))], v.shape)
-    return Proposal((i,), (body, turns, bool(pick(2))), Value(v.shape, max(v.bound, 1)))
+    kind = ("while", "counted", "until")[pick(3)]
+    return Proposal((i,), (body, turns, kind), Value(v.shape, max(v.bound, 1)))
 
 
-def _run_while(init: Any, body: Program, turns: int, counted: bool) -> Any:
-    if counted:
+def _run_while(init: Any, body: Program, turns: int, kind: str) -> Any:
+    if kind == "counted":
         return wg.fori_loop(0, turns, lambda k, c: run(body, [c]), init)
-    return wg.while_loop(lambda s: s[0] < turns, lambda s: (s[0] + 1, run(body, [s[1]])), (0, init))[1]
+
+    def goes_on(s: Any) -> Any:
+        return (s[0] < turns) & (wg.mean(s[1]) > -0.13) if kind == "until" else s[0] < turns
+
+    return wg.while_loop(goes_on, lambda s: (s[0] + 1, run(body, [s[1]])), (0, init))[1]
 
 
 def _cond(values: Sequence[Value], pick: Pick) -> Proposal | None:
@@ -170,7 +178,25 @@ def _run_cond(x: Any, y: Any, first: Program, second: Program, threshold: int) -
     return wg.cond(wg.sum(y) > threshold, lambda *a: run(first, a), lambda *a: run(second, a), x, y)
 
 
-CONTROL = {"scan": Family(_scan, _run_scan), "loop": Family(_while, _run_while), "cond": Family(_cond, _run_cond)}
+def _rows(values: Sequence[Value], pick: Pick) -> Proposal | None:
+    i = any_value(values, pick, 1)
+    if i is None:
+        return None
+    j, row = pick(len(values)), Value(values[i].shape[1:], max(values[i].bound, 1))
+    body = _body(pick, [row, Value(values[j].shape, max(values[j].bound, 1))], row.shape)
+    return Proposal((i, j), (body,), Value(values[i].shape, row.bound))
+
+
+def _run_rows(x: Any, y: Any, body: Program) -> Any:
+    return wg.vmap(lambda row, whole: run(body, [row, whole]), in_axes=(0, None))(x, y)
+
+
+CONTROL = {
+    "scan": Family(_scan, _run_scan),
+    "loop": Family(_while, _run_while),
+    "cond": Family(_cond, _run_cond),
+    "rows": Family(_rows, _run_rows),
+}
 FAMILIES.update(CONTROL)
 
 

@@ -10,8 +10,6 @@ import numpy as np
 import wengert as wg
 from tests.families import (
     FAMILIES,
-    MAX_NDIM,
-    MAX_SIZE,
     Pick,
     Proposal,
     Shape,
@@ -19,6 +17,7 @@ from tests.families import (
     any_value,
     broadcast,
     family,
+    limits,
     size,
     small,
 )
@@ -119,7 +118,7 @@ def _slice(values: Sequence[Value], pick: Pick) -> Proposal | None:
         part = (slice(None), slice(start, None), slice(None, None, -1), slice(None, start + 1, 2))[how - 1]
         key.append(part)
         out.append(len(range(*part.indices(d))))
-    if pick(4) == 0 and len(out) < MAX_NDIM:
+    if pick(4) == 0 and len(out) < limits.ndim:
         key.append(None)
         out.append(1)
     return Proposal((i,), (tuple(key),), Value(tuple(out), values[i].bound))
@@ -141,7 +140,7 @@ def _gather(values: Sequence[Value], pick: Pick) -> Proposal | None:
     how = ("take", "index", "along")[pick(3)]
     if how == "along":  # the same places in every row
         chosen, out = tuple(pick(shape[k]) for _ in range(shape[k])), shape
-    return Proposal((i,), (how, k, chosen), Value(out, b)) if size(out) <= MAX_SIZE else None
+    return Proposal((i,), (how, k, chosen), Value(out, b)) if size(out) <= limits.size else None
 
 
 @family(_gather)

@@ -7,16 +7,37 @@ team shows that only when one of its threads is held up, which is seldom.
 from __future__ import annotations
 
 import ctypes
+import os
 import random
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
 
 import llvmlite.binding as llvm
 
-from wengert.execute.native import threads
+import wengert as wg
+from wengert.execute.native import program, schedule, threads
 
 PART = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)
 RUN = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 BARRIER = ctypes.CFUNCTYPE(None, ctypes.c_int64)
+
+
+@contextmanager
+def eager(count: int) -> Iterator[None]:
+    """Programs compiled inside deal every kernel, however small, to so many threads; nothing comes from the cache."""
+    before = wg.get_num_threads()
+    with (
+        patch.multiple(schedule, WORTH=0.0, LEAST=0.0, LEAST_ALIKE=0.0, LEAST_EXTENT=2, most_threads=lambda: count),
+        patch.object(program, "most_threads", lambda: count),
+        patch.dict(os.environ, WENGERT_CACHE_DIR="0"),
+    ):
+        wg.set_num_threads(count)
+        try:
+            yield
+        finally:
+            wg.set_num_threads(before)
 
 
 class Team:
@@ -35,6 +56,13 @@ class Team:
         threads.connect()
         for name, f in zip((threads.RUN, threads.BARRIER), self.callbacks, strict=True):
             llvm.add_symbol(name, ctypes.cast(f, ctypes.c_void_p).value)
+
+    def __enter__(self) -> Team:
+        self.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         engine = threads._pool().engine

@@ -259,3 +259,20 @@ def test_bad_input_says_what_to_do(bad, error, says):
     with pytest.raises(error, match=says) as caught:
         bad()
     assert "test_control.py" in str(caught.value)
+
+
+def test_a_loop_whose_derivative_needs_nothing_of_its_turns():
+    """The reverse of the reverse still has to know how many turns there were."""
+    x = np.arange(1.0, 4.0)
+
+    def f(x):
+        turn = lambda s: (s[0] + 1, 0.25 * s[1] + wg.sum(wg.sign(s[1])))  # noqa: E731
+        return wg.while_loop(lambda s: s[0] < 3, turn, (0, x))[1]
+
+    def g(x):
+        return wg.vjp(f, x)[1](wg.sin(x))[0]
+
+    for transform in (lambda f: f, wg.jit, lambda f: wg.jit(f, executor="numpy")):
+        np.testing.assert_allclose(np.asarray(transform(g)(x)), np.sin(x) / 64, rtol=1e-14)
+        bent = transform(lambda x: wg.vjp(g, x)[1](wg.ones(3, dtype=wg.float64))[0])(x)
+        np.testing.assert_allclose(np.asarray(bent), np.cos(x) / 64, rtol=1e-14)

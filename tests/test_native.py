@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -15,14 +16,26 @@ import numpy as np
 import pytest
 
 import wengert as wg
-from tests.native_programs import check
-from tests.programs import from_seed
+from tests.guarded import Place
+from tests.native_programs import CALLS, THREADS, TRANSFORMS, BluntError, case, census, check
+from tests.programs import FAMILIES
 from wengert.execute import native
 from wengert.execute import numpy as reference
-from wengert.execute.native.statements import Block, Branch, Evaluate, Loop, Nest, Product, Reduction
+from wengert.execute.native.statements import (
+    Block,
+    Branch,
+    Convolution,
+    Evaluate,
+    Loop,
+    Nest,
+    Product,
+    Reduction,
+    Scatter,
+)
 from wengert.execute.native.views import Buffer, dense
 
 ROOT = Path(__file__).parent.parent
+ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
 rng = np.random.default_rng(0)
 A = rng.normal(size=(7, 37)).astype(np.float32)
 B = rng.normal(size=37).astype(np.float32)
@@ -31,7 +44,55 @@ B = rng.normal(size=37).astype(np.float32)
 @pytest.mark.parametrize("block", range(10))
 def test_random_programs(block: int) -> None:
     for seed in range(10_000 + 30 * block, 10_030 + 30 * block):
-        check(from_seed(seed), seed)
+        try:
+            check(case(seed), seed)
+        except BluntError:
+            continue
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_random_programs_touch_nothing_else(block: int) -> None:
+    for seed in range(20_000 + 15 * block, 20_015 + 15 * block):
+        check(case(seed), seed, guard=True)
+
+
+def test_random_programs_have_everything() -> None:
+    found = census(range(0, 300))
+    assert set(found["mode"]) == {"float32", "float64", *TRANSFORMS, *THREADS, *CALLS}
+    kinds = (Nest, Reduction, Product, Convolution, Scatter, Loop, Branch, Block, Evaluate)
+    assert set(found["statement"]) >= {kind.__name__ for kind in kinds}
+    assert set(FAMILIES) - set(found["family"]) <= {"scale", "fit"}
+
+
+BEYOND = """
+import numpy as np
+from tests.guarded import Place, frozen
+place = Place((5,), np.dtype("f8"), {end})
+def far(k): return np.lib.stride_tricks.as_strided(place.array, (10000,), ({step},))[k]
+assert place.whole() and np.isnan(place.array).all()
+print("in", flush=True)
+{what}
+print("out")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pages")
+@pytest.mark.parametrize(
+    ("end", "what"), [(True, "far(5)"), (False, "far(1)"), (True, "frozen(1.0, *[np.dtype('f8'), (3,), True])[0] = 2")]
+)
+def test_guards_stop_a_program(end: bool, what: str) -> None:
+    code = BEYOND.format(end=end, step=8 if end else -8, what=what)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False, env=ENVIRONMENT
+    )
+    assert done.stdout == "in\n" and done.returncode == -signal.SIGSEGV, done.stderr
+
+
+def test_a_guard_tells_what_was_written_beside() -> None:
+    place = Place((3,), np.dtype("f4"), end=True)
+    assert place.whole()
+    place.pages[place.inside.start - 1] = 0
+    assert not place.whole()
 
 
 def compare(f: Any, *args: Any, tolerance: float = 2e-6) -> list[type]:
@@ -188,8 +249,14 @@ def test_equal_statements_are_compiled_once() -> None:
 @pytest.mark.parametrize("cpu", ["x86-64-v2", "x86-64-v3"])
 def test_smaller_machines(cpu: str) -> None:
     code = "from tests.native_programs import main; raise SystemExit(main(['--count', '25', '--seed', '500']))"
-    env = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "WENGERT_CPU": cpu}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, cwd=ROOT, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=ENVIRONMENT | {"WENGERT_CPU": cpu},
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 

@@ -267,3 +267,21 @@ def test_weights_are_put_in_order_once() -> None:
     xs = 0.3 * rng.normal(size=(3, 4))
     check(f, w, xs)
     check(wg.grad(lambda w, xs: wg.sum(wg.sin(f(w, xs)[1]))), w, xs, tolerance=1e-10)
+
+
+def test_a_carry_that_is_handed_on_and_emitted_beside_guards():
+    """What a turn emits is its new carry, also where both are computed in one loop, the carry in place."""
+
+    def f(x):
+        def turn(c, row):
+            c = 0.25 * c + 0.5 * wg.tanh(row)
+            return c, wg.sin(c)
+
+        return wg.scan(turn, x, x)[1]
+
+    def second(x):
+        return wg.vjp(lambda x: wg.vjp(f, x)[1](wg.ones((16, 16), dtype=wg.float64))[0], x)[1](wg.sin(x))[0]
+
+    x = np.linspace(-1.4, 1.5, 16)
+    got, wanted = (np.asarray(wg.jit(second, executor=e)(x)) for e in ("native", "numpy"))
+    np.testing.assert_allclose(got, wanted, rtol=1e-12, atol=1e-14)

@@ -15,7 +15,7 @@ import pytest
 
 import wengert as wg
 from tests import native_programs
-from tests.team_orders import Team
+from tests.team_orders import Team, eager
 from wengert.errors import ArgumentError
 from wengert.execute.native import program, schedule
 from wengert.execute.native.lower import Lowering
@@ -30,15 +30,10 @@ def own_number():
 
 
 @pytest.fixture
-def eager_teams(monkeypatch):
+def eager_teams():
     """Every kernel is dealt, however small, to three threads."""
-    for name in ("WORTH", "LEAST", "LEAST_ALIKE"):
-        monkeypatch.setattr(schedule, name, 0.0)
-    monkeypatch.setattr(schedule, "LEAST_EXTENT", 2)
-    for module in (program, schedule):
-        monkeypatch.setattr(module, "most_threads", lambda: 3)
-    monkeypatch.setenv("WENGERT_CACHE_DIR", "0")
-    wg.set_num_threads(3)
+    with eager(3):
+        yield
 
 
 @pytest.fixture
@@ -68,8 +63,10 @@ def leaves(result):
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_random_programs_in_teams(eager_teams, seed):
-    assert native_programs.main(["--count", "5", "--seed", str(5 * seed)]) == 0
+def test_random_programs_in_teams(seed):
+    for number in range(5 * seed, 5 * seed + 5):
+        c = native_programs.case(number)
+        native_programs.check(c._replace(threads=("team", "turns")[number % 2]), number)
 
 
 @pytest.mark.parametrize("sizes", [(96, 80, 72, 10), (800, 260, 10)])
@@ -314,3 +311,10 @@ def test_what_is_known_by_its_id_lives(rng, monkeypatch):
     (lowering,) = lowerings
     products = [s.value for s in lowering.statements if isinstance(s, Product)]
     assert products and set(lowering.stored) == {id(e) for e in (*lowering.alive, *products)}
+
+
+def test_a_branch_that_is_all_there_is(rng, eager_teams):
+    x = rng.normal(size=(40, 30))
+    f = wg.jit(lambda p, x: wg.cond(p, lambda x: wg.sin(x @ x.T), lambda x: wg.cos(x @ x.T), x), executor="native")
+    for p, op in ((True, np.sin), (False, np.cos)):
+        np.testing.assert_allclose(np.asarray(f(np.bool_(p), x)), op(x @ x.T), rtol=1e-10, atol=1e-10)

@@ -37,7 +37,8 @@ class BodyDerivative:
     """A loop body split for differentiation by the inputs in `marks`.
 
     With `alive`, the type of a last stacked input that says whether the turn took place (a batched `while_loop` goes on
-    for examples that have finished): where it did not, tangents and cotangents of the carry pass unchanged.
+    for examples that have finished): where it did not, tangents and cotangents of the carry pass unchanged. With
+    `counts`, the first sequence is kept in any case: nothing else says how many turns there are.
     """
 
     def __init__(
@@ -47,8 +48,10 @@ class BodyDerivative:
         num_consts: int,
         num_carry: int,
         alive: ArrayType | None = None,
+        counts: bool = False,
     ):
         self.body = body
+        self.counts = counts
         self.marks = list(marks)
         self.alive = alive
         self.split = split_static(body, marks)
@@ -93,7 +96,7 @@ class BodyDerivative:
         self.num_fixed = len(self.fixed_values)
         self.fixed_types = [v.type for v in self.fixed_values]
         # the stacked inputs of the linear body: each sequence once, then what was emitted
-        self.sequences = sorted({i for kind, i in self.sources if kind == "sequence"})
+        self.sequences = sorted({i for kind, i in self.sources if kind == "sequence"} | ({0} if self.counts else set()))
         self.stacked_types = [self.body.in_types[nc + nk + i] for i in self.sequences] + [r.type for r in emitted]
         if self.alive is not None:
             self.stacked_types.append(self.alive)
@@ -166,7 +169,7 @@ class BodyDerivative:
         return self._staged(("backward", tuple(given)), run, types + _chosen(self.y_types, given))
 
     def _staged(self, what: tuple[object, ...], run: Callable[..., list[Array]], types: list[ArrayType]) -> Graph:
-        key = (*what, tuple(self.marks), self.num_carry, self.alive)
+        key = (*what, tuple(self.marks), self.num_carry, self.alive, self.counts)
         if key not in self.body.cache:
             graph, outer = stage(run, types, f"{self.body.name}: {what[0]}")
             assert not outer

@@ -67,7 +67,8 @@ class Scan(Primitive):
 
     def linearize(self, values: Sequence[Array], params: Params, active: Sequence[bool]) -> Any:
         body, nc, nk = params["body"], params["num_consts"], params["num_carry"]
-        derivative = BodyDerivative(body, active_carry(body, floating(values, active), nc, nk), nc, nk)
+        marks = active_carry(body, floating(values, active), nc, nk)
+        derivative = BodyDerivative(body, marks, nc, nk, counts=params["length"] is None)
         outs = self.bind(*values, **{**params, "body": derivative.primal})
         n = len(body.outputs)
         fixed, stacked = derivative.residuals(values[:nc], values[nc + nk :], outs[n:])

@@ -174,7 +174,7 @@ class _BlockFlow(Flow):
             emit_scatter(f, statement)
         elif isinstance(statement, Reduction):
             emit_reduction(f, statement)
-        elif any(e.op in GUARDED and e.dtype.kind == "f" for e in parts([r.expr for r in statement.roots])):
+        elif _guarded(statement.roots):
             f.nest(statement.shape, vector_axis(statement.shape), partial(_store_roots_twice, statement.roots))
         else:
             emit_nest(f, statement)
@@ -202,7 +202,7 @@ def _store_roots_twice(roots: Sequence[Root], body: Body, index: list[Any]) -> N
     """
     b = body.b
     quick = _Unguarded(roots, b, body.pointers, body.start, body.lanes)
-    first = [_value(quick, r, index) for r in roots]
+    first = _values(quick, roots, index)
     total = quick.products[0]
     for p in quick.products[1:]:
         total = b.fadd(total, p)
@@ -213,7 +213,7 @@ def _store_roots_twice(roots: Sequence[Root], body: Body, index: list[Any]) -> N
     before = b.block
     with b.if_then(wrong, likely=False):
         again = Body(b, body.pointers, body.start, body.lanes)
-        second = [_value(again, r, index) for r in roots]
+        second = _values(again, roots, index)
         after = b.block
     values = [b.phi(x.type) for x in first]
     for r, value, x, y in zip(roots, values, first, second, strict=True):
@@ -223,10 +223,38 @@ def _store_roots_twice(roots: Sequence[Root], body: Body, index: list[Any]) -> N
             body.store(value, r.target, index)
 
 
-def _value(body: Body, root: Root, index: list[Any]) -> ir.Value:
-    value = body.at(root.expr, index)
-    body.set(root.loaded, index, value)
-    return value
+def _guarded(roots: Sequence[Root]) -> bool:
+    """Whether there are guards, and the roots can be stored together: none loads elsewhere what one before stores."""
+    written: dict[int, View] = {}
+    for r in roots:
+        for view, _ in _loads(r):
+            if id(view.buffer) in written and not _same(view, written[id(view.buffer)]):
+                return False
+        if r.stored:
+            written[id(r.target.buffer)] = r.target
+    return any(e.op in GUARDED and e.dtype.kind == "f" for e in parts([r.expr for r in roots]))
+
+
+def _values(body: Body, roots: Sequence[Root], index: list[Any]) -> list[ir.Value]:
+    """The roots in their order. What one loads that one before it would have stored by then is that one's value."""
+    values: list[ir.Value] = []
+    for k, root in enumerate(roots):
+        for view, e in _loads(root):
+            stored = [j for j in range(k) if roots[j].stored and _same(view, roots[j].target)]
+            if stored and body.key(e, index) not in body.memo:
+                body.set(e, index, values[stored[-1]])
+        values.append(body.at(root.expr, index))
+        body.set(root.loaded, index, values[-1])
+    return values
+
+
+def _loads(root: Root) -> list[tuple[View, Expr]]:
+    return [(e.view, e) for e in parts([root.expr]) if e.view is not None]
+
+
+def _same(view: View, other: View) -> bool:
+    here = view.buffer is other.buffer and view.steps == other.steps
+    return here and (view.shape, view.strides, view.offset) == (other.shape, other.strides, other.offset)
 
 
 class _Unguarded(Body):

@@ -87,7 +87,7 @@ def windows_written(statement: Statement) -> Iterator[Buffer]:
 
 def drop_unread(program: Program) -> None:
     """Values that only their own statement reads, element by element, stay in registers."""
-    everything = list(_flat(program.statements))
+    everything = list(flat(program.statements))
     readers: dict[int, set[int]] = {}  # buffer -> the statements that read it from memory
     for statement in everything:
         inside = {id(r.loaded) for r in getattr(statement, "roots", ())}
@@ -99,11 +99,12 @@ def drop_unread(program: Program) -> None:
                 r.stored = r.target.buffer.kind != "work" or bool(readers.get(id(r.target.buffer)))
 
 
-def _flat(statements: list[Statement]) -> Iterator[Statement]:
+def flat(statements: list[Statement]) -> Iterator[Statement]:
+    """The statements, and those inside of them."""
     for s in statements:
         yield s
         if isinstance(s, (Loop, Branch, Block, Single)):
-            yield from _flat(inner_statements(s))
+            yield from flat(inner_statements(s))
 
 
 def plan(program: Program) -> int:

@@ -28,7 +28,7 @@ from wengert.execute.native.inplace import write_over_inputs
 from wengert.execute.native.lower import lower
 from wengert.execute.native.objects import loaded
 from wengert.execute.native.parts import make_parts
-from wengert.execute.native.plan import drop_unread, plan
+from wengert.execute.native.plan import drop_unread, flat, plan
 from wengert.execute.native.schedule import cost, deal
 from wengert.execute.native.statements import (
     Barrier,
@@ -113,7 +113,7 @@ class Build:
         """`name(table, work)`; several threads run its part."""
         name = f"segment{number}"
         table = I8.as_pointer().as_pointer()
-        parallel = any(isinstance(s, (Single, Barrier)) or getattr(s, "split", None) for s in statements)
+        parallel = any(isinstance(s, (Single, Barrier)) or getattr(s, "split", None) for s in flat(statements))
         kinds = [*([I64, I64] if parallel else []), table, I8.as_pointer()]
         function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), kinds), f"{name}.part" if parallel else name)
         *me, given, work = function.args
