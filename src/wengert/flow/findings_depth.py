@@ -16,10 +16,11 @@ import numpy as np
 
 from wengert import nn
 from wengert.flow.finding import Case, Finding, finite, percent
-from wengert.flow.profile import Call, distinct, log10, norm, rms
-from wengert.flow.remedies import activations, initial, layers, training
+from wengert.flow.profile import Call, distinct, log10, norm, profile, rms
+from wengert.flow.remedies import activations, initial, layers
 from wengert.flow.remedies.remedy import Remedy, together
 from wengert.flow.remedies.surgery import Call as Shape
+from wengert.flow.thresholds import holding
 
 VANISHING = -2.2  # decades at which plain nets of digits stop learning; PyTorch's own start loses 0.4 a ReLU layer
 EXPLODING = 1.5
@@ -27,6 +28,7 @@ WILD = 3.7  # decades from which on what is learned doesn't carry over to other 
 LARGE_GAIN = 2.9  # σ_w √fan_in, of which √2 keeps a ReLU's scale, and twice that no activation's
 SMALL_SIGNAL = 1e-2  # rms of the last layer's input over that of the first's
 DEEP = 16  # layers with weights from which on plain nets of good scale shatter
+NEAR, SHATTERED = 0.1, 0.3  # distance of inputs, as a share of their size; cosine of their gradients
 SQUASHING = ("Sigmoid", "Hardsigmoid", "LogSigmoid", "Softsign", "Softmax")
 PRIMITIVES = {"logistic": "Sigmoid", "tanh": "Tanh", "select": "ReLU", "erf": "GELU", "expm1": "ELU"}
 SUITED = {"ReLU": 1.41, "LeakyReLU": 1.41, "PReLU": 1.35, "ELU": 1.25, "GELU": 1.5, "SiLU": 1.6, "Sigmoid": 1.0}
@@ -49,10 +51,9 @@ def gain(c: Call) -> float:
 
 def depth_findings(case: Case) -> list[Finding]:
     """Vanishing, exploding, too large or small initialisation, missing shortcuts."""
-    profile = decades(case)
-    if len(profile) < 2:
+    steps = decades(case)
+    if len(steps) < 2:
         return [*wrong_scale(case)]
-    steps = [(c, d) for c, d in profile]
     lowest = min(steps, key=lambda s: s[1])
     highest = max(steps, key=lambda s: s[1])
     found: list[Finding] = []
@@ -203,23 +204,11 @@ def exploding(case: Case, steps: list[tuple[Call, float]], at: Call, total: floa
     shares = shares_of(case, total)
     source = source_of(case, shares, total)
     where = [c.name for c, d in steps if d >= EXPLODING / 2]
-    clip = training.clip_norm(clip_threshold(case), "holds the step, though not the gradient's direction, in bounds")
     return Finding(
         "exploding", where, _shares_text(shares, total, case, len(steps)), source,
         0.95 if total > WILD else 0.6 + total / 20,
-        _evidence(case, steps), shares, [*mending(case, source, small=False), clip],
+        _evidence(case, steps), shares, [*mending(case, source, small=False), *holding(case)],
     )  # fmt: skip
-
-
-def clip_threshold(case: Case) -> float:
-    """A bound for the gradient's norm, measured: as many times the last layer's as there are layers, rooted."""
-    last = [
-        norm(p.gradient)
-        for p in case.profile.parameters
-        if p.gradient is not None and p.name.startswith(case.last or "")
-    ]
-    size = math.sqrt(sum(n * n for n in last if math.isfinite(n)))
-    return min(max(size, 1e-3), 1.0) if size > 0 else 1.0
 
 
 def mending(case: Case, source: str, small: bool) -> list[Remedy]:
@@ -236,6 +225,7 @@ def mending(case: Case, source: str, small: bool) -> list[Remedy]:
         why = "its derivative is 1 where it is active, instead of at most 1/4" if old == "Sigmoid" else (
             "its derivative is 1 where it is active, instead of falling to 0 on both sides")  # fmt: skip
         relu = activations.activation_remedy("relu", old, why, out, last)
+    advice = by_hand(case, old, "relu") if squashing and not swappable else None
     redraw = _redraw(case)
     norm_ = None if not case.layers[:-1] else layers.normalisation_remedy(
         case.look, case.profile.examples, "sets the scale of every layer's signal, and so of its gradient"
@@ -258,7 +248,16 @@ def mending(case: Case, source: str, small: bool) -> list[Remedy]:
         found += [together(start, cut)]
         if norm_ is not None and not case.normalised:
             found += [together(start, norm_, cut)]
+    if advice is not None:
+        found.insert(1, advice)
     return found
+
+
+def by_hand(case: Case, old: str, new: str) -> Remedy | None:
+    """Advice where activations are functions called in somebody's `forward`: which lines to change."""
+    rows = [] if case.ledger is None else case.ledger.rows
+    lines = [str(r.line) for r in rows if r.kind == "activation" and r.line is not None]
+    return activations.by_hand(new, old, list(dict.fromkeys(lines))) if lines else None
 
 
 def usual_gain(case: Case) -> float:
@@ -301,7 +300,7 @@ def wrong_scale(case: Case) -> list[Finding]:
     )
     if middle > LARGE_GAIN and size > 5:
         return [Finding("large initialisation", where, cause, "weights", min(1.0, 0.55 + log10(size) / 10), evidence,
-                        {"weights": 1.0}, mending(case, "weights", small=False))]  # fmt: skip
+                        {"weights": 1.0}, [*mending(case, "weights", small=False), *holding(case)])]  # fmt: skip
     if len(hidden) > 1 and size < SMALL_SIGNAL and middle < 0.5:
         return [Finding("small initialisation", [c.name for c in hidden], cause, "weights", 0.6, evidence,
                         {"weights": 1.0}, mending(case, "weights", small=True))]  # fmt: skip
@@ -323,8 +322,34 @@ def shattered(case: Case, steps: list[tuple[Call, float]]) -> list[Finding]:
         f"{count} layers with weights one after the other and no way around them; the gradient's norm changes by "
         f"{total:.1f} decades, and {percent(differs)} of what the last layer reads differs between examples"
     )
-    return [Finding("missing shortcut", [c.name for c, _ in steps], cause, "depth", 0.6, _evidence(case, steps),
-                    {"depth": 1.0}, _shortcut_first(case))]  # fmt: skip
+    evidence, alike = _evidence(case, steps), likeness(case)
+    evidence["cosine of gradients of inputs that nearly agree"] = finite(alike, 3)
+    kind = "missing shortcut"
+    if alike < SHATTERED:
+        kind = "shattered"
+        cause += f"; gradients of inputs that differ by a tenth have a cosine of {alike:.2f}, as those of noise have"
+    return [Finding(kind, [c.name for c, _ in steps], cause, "depth", 0.6, evidence, {"depth": 1.0},
+                    _shortcut_first(case))]  # fmt: skip
+
+
+def likeness(case: Case) -> float:
+    """The mean cosine of the gradients at the first layer of each input and of one that differs from it by a tenth.
+
+    1 for a function that is smooth at this distance, 0 for one whose gradient is white noise (Balduzzi et al. 2017,
+    arXiv 1702.08591, who follow the correlation along a line of inputs).
+    """
+    if not all(hasattr(leaf, "dtype") for leaf in case.batch[:1]):
+        return math.nan
+    x, first = np.asarray(case.batch[0]), case.layers[0].gradient
+    if x.dtype.kind != "f" or first is None:
+        return math.nan
+    near = x + (NEAR * rms(x) * np.random.default_rng(1702).standard_normal(x.shape)).astype(x.dtype)
+    other = profile(case.model, case.loss_fn, (near, *case.batch[1:])).layers[0].gradient
+    if other is None or other.shape != first.shape:
+        return math.nan
+    a, b = (g.reshape(len(g), -1).astype(np.float64) for g in (first, other))
+    sizes = np.sqrt((a * a).sum(1) * (b * b).sum(1))
+    return float(np.mean((a * b).sum(1)[sizes > 0] / sizes[sizes > 0])) if np.any(sizes > 0) else math.nan
 
 
 def _shortcut_first(case: Case) -> list[Remedy]:

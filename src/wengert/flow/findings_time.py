@@ -9,10 +9,10 @@ import numpy as np
 
 from wengert import nn
 from wengert.flow.finding import CELLS, Case, Finding, finite
-from wengert.flow.findings_depth import clip_threshold
 from wengert.flow.profile import RECURRENT, Call, log10, norm, rms
 from wengert.flow.remedies import recurrent, training
 from wengert.flow.remedies.remedy import Remedy, together
+from wengert.flow.thresholds import clip_threshold
 
 DROWNED = -3.0  # decades between the gradients of the last steps and of the first
 LOST = -5.0  # below which, and from how many steps on, no trial excuses it

@@ -220,6 +220,7 @@ def too_high(case: Case, tried: Trial, good: float, slower: Trial, size: float =
         training.learning_rate(good, "the loss falls with it"),
         training.learning_rate(good / 5, "leaves room for batches with a larger curvature"),
         training.learning_rate(good * 3, "as far as it may go"),
+        training.warm_up(100, "lets curvature fall before steps get long"),
         training.clip_norm(1.0, "bounds the step"),
     ]
     shown = losses[:: max(1, len(losses) // 10)]
@@ -281,4 +282,4 @@ def noise_scale(case: Case) -> float | None:
     noise = (small - large) / (1 / half - 1 / (2 * half))
     if noise <= 0:
         return 0.0
-    return noise / signal if signal > 0 else None
+    return noise / (signal if signal > 0 else max(large, 1e-300))  # which is too large: at least so many, then

@@ -8,11 +8,12 @@ import numpy as np
 
 from wengert import nn
 from wengert.flow.finding import Case, Finding, finite, percent
-from wengert.flow.findings_depth import main_activation, mending
+from wengert.flow.findings_depth import by_hand, main_activation, mending
 from wengert.flow.profile import Call
 from wengert.flow.remedies import activations, initial
 from wengert.flow.remedies.remedy import Remedy, on_model, together
 from wengert.flow.remedies.surgery import exchange
+from wengert.flow.thresholds import holding
 from wengert.nn.module import Module
 
 DEAD = 0.8  # of a layer's units
@@ -110,9 +111,15 @@ def _revive(case: Case, names: list[str]) -> list[Remedy]:
         leaky = activations.activation_remedy(
             "leaky_relu", main_activation(case), "its derivative is never 0, so that no unit can die", out, case.last
         )
-        found += [leaky]
+        elu = activations.activation_remedy(
+            "elu", main_activation(case), "it goes on falling below 0, and keeps a derivative there", out, case.last
+        )
+        found += [leaky, elu]
+    elif (advice := by_hand(case, main_activation(case), "leaky_relu")) is not None:
+        found += [advice]
     more = mending(case, "weights", small=True)
-    return [*found, *more, together(found[-1], *[r for r in more if r.name.endswith("normalisation")][:1])]
+    normed = [together(r, n) for r in found[1:2] for n in more if n.name.endswith("normalisation") and n.parts == ()]
+    return [*found, *more, *normed[:1]]
 
 
 def flat_share(c: Call) -> float:
@@ -151,7 +158,7 @@ def saturation_findings(case: Case) -> list[Finding]:
     evidence = {"saturated share by layer": [finite(s, 3) for _, s in shares], "mean size of inputs": finite(size, 3)}
     severity = 0.95 if worst > HOPELESS else 0.6 + worst / 4
     where = [c.name for c, _ in bad]
-    remedies = mending(case, "weights", small=True)
+    remedies = [*mending(case, "weights", small=True), *holding(case)]
     return [Finding("saturation", where, cause, "weights", severity, evidence, {"activation": 1.0}, remedies)]
 
 
@@ -169,6 +176,9 @@ def alike_findings(case: Case) -> list[Finding]:
             bad.append(c.name)
     if not bad:
         return []
-    cause = "all units of a layer have the same weights, so that they get the same gradient and never differ"
+    cause = (
+        f"in {len(bad)} of {len(case.layers)} layers all units have the same weights, so they get the same "
+        "gradient and never differ"
+    )
     return [Finding("small initialisation", bad, cause, "weights", 0.9, {"layers of equal units": len(bad)},
                     {"weights": 1.0}, mending(case, "weights", small=True))]  # fmt: skip

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from wengert import nn
+from wengert.errors import ArgumentError
 from wengert.flow.remedies.initial import reinitialised
 from wengert.flow.remedies.remedy import Remedy, nothing_to, on_model
 from wengert.flow.remedies.surgery import exchange
@@ -67,3 +68,17 @@ def activation_remedy(
         return reinitialised(model, GAINS[activation], last) if redraw else model
 
     return on_model(f"{NAMES[activation]} for {old}", why, change)
+
+
+def by_hand(activation: str, old: str, lines: list[str]) -> Remedy:
+    """Another activation where the old one is a function that `forward` calls: only its author can exchange it."""
+    at = "; ".join(lines[:3]) + (f"; and {len(lines) - 3} lines more" if len(lines) > 3 else "")
+    what = f"{NAMES[activation]} for {old}, by hand"
+
+    def change(model: Any) -> Any:
+        raise ArgumentError(f"{what}: write nn.functional.{activation} at {at}, and initialise the weights for it")
+
+    why = (
+        f"{old} is a function called in forward, which no remedy can exchange: write nn.functional.{activation} at {at}"
+    )
+    return on_model(what, why, change)
