@@ -35,7 +35,8 @@ from wengert.ops.arithmetic import (
 )
 from wengert.ops.compare import equal, logical_and, logical_not, logical_or, not_equal, select
 from wengert.ops.elementwise import convert_p
-from wengert.ops.shape import reshape, reshape_p
+from wengert.ops.reduce import sum_p
+from wengert.ops.shape import broadcast_to_p, reshape, reshape_p
 from wengert.passes.facts import is_a_sum, is_finite, is_zero, never_minus_zero, never_negative, value
 from wengert.passes.rewrite import Rewriter, rewrite
 
@@ -151,7 +152,28 @@ def _divide(r: Rewriter, p: Primitive, args: Args, params: Params) -> Array | No
         mantissa, _ = math.frexp(float(v))
         if abs(mantissa) == 0.5 and info.tiny <= abs(1 / float(v)) <= info.max and abs(v) >= info.tiny:
             return multiply.bind(x, Array(v.dtype.type(1 / float(v))))
+    if y.size < x.size and _truths(r, x) and _counts(r, y):  # 0 or 1 times 1/n is exact, and takes fewer divisions
+        return multiply.bind(x, reciprocal.bind(y))
     return None
+
+
+def _truths(r: Rewriter, x: Array) -> bool:
+    """Whether every element is 0 or 1."""
+    node = r.made_by(x, convert_p)
+    return node is not None and node.inputs[0].dtype.kind == "b"
+
+
+def _counts(r: Rewriter, x: Array) -> bool:
+    """Whether every element is a whole number: 0, or one with a finite reciprocal."""
+    v = value(r, x)
+    if v is not None:
+        return bool(v == 1)
+    for p in (reshape_p, broadcast_to_p):
+        if (node := r.made_by(x, p)) is not None:
+            return _counts(r, node.inputs[0])
+    if (node := r.made_by(x, sum_p)) is not None:
+        return _truths(r, node.inputs[0])
+    return (node := r.made_by(x, select)) is not None and all(_counts(r, a) for a in node.inputs[1:])
 
 
 def _negative(r: Rewriter, p: Primitive, args: Args, params: Params) -> Array | None:

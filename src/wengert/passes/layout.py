@@ -1,6 +1,7 @@
 """Layout: permutations around a product become the product's own axes, which may stand anywhere.
 
-So do sums over its batch, and copies along it: the first are contracted, the second are no batch of that operand.
+So do sums over its batch, and copies along it: the first are contracted, the second are no batch of that operand. What
+is summed over a product's rows or columns is a product with fewer of them: `Σₙ x·yₙ = x·Σₙ yₙ`.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from collections.abc import Sequence
 from wengert.ir.array import Array
 from wengert.ir.graph import Graph
 from wengert.ir.primitive import Params, Primitive
+from wengert.ops.arithmetic import add, subtract
 from wengert.ops.contract import dot_general_p
 from wengert.ops.reduce import sum_p
-from wengert.ops.shape import broadcast_to_p, permute_p, reshape
+from wengert.ops.shape import broadcast_to_p, permute, permute_p, reshape
 from wengert.passes.rewrite import Rewriter, rewrite
 
 
@@ -107,8 +109,61 @@ def _sum_of_batch(r: Rewriter, p: Primitive, args: Sequence[Array], params: Para
     return p.bind(out, axes=rest) if rest else out
 
 
+def _sum_of_rows(r: Rewriter, p: Primitive, args: Sequence[Array], params: Params) -> Array | None:
+    """A sum over rows or columns of a product: the operand's are summed, and the product is smaller."""
+    node = r.made_by(args[0], dot_general_p)
+    if node is None or not r.used_once(args[0]):
+        return None
+    batch, contract, axes = node.params["batch"], node.params["contract"], params["axes"]
+    operands, pairs, at, gone = list(node.inputs), [], len(batch[0]), []
+    for i, v in enumerate(node.inputs):
+        free = [a for a in range(v.ndim) if a not in (*batch[i], *contract[i])]
+        summed = tuple(a for k, a in enumerate(free) if at + k in axes)
+        gone += [at + k for k, a in enumerate(free) if a in summed]
+        at += len(free)
+        kept = [a for a in range(v.ndim) if a not in summed]
+        operands[i] = p.bind(v, axes=summed) if summed else v
+        pairs.append([tuple(kept.index(a) for a in named[i]) for named in (batch, contract)])
+    if not gone:
+        return None
+    (bx, cx), (by, cy) = pairs
+    out = dot_general_p.bind(*operands, batch=(bx, by), contract=(cx, cy))
+    rest = tuple(k - sum(g < k for g in gone) for k in axes if k not in gone)
+    return p.bind(out, axes=rest) if rest else out
+
+
+def _sum_of_permuted(r: Rewriter, p: Primitive, args: Sequence[Array], params: Params) -> Array | None:
+    """The sum first: fewer elements are left to permute."""
+    node = r.made_by(args[0], permute_p)
+    if node is None:
+        return None
+    order = node.params["axes"]
+    axes = tuple(sorted(order[k] for k in params["axes"]))
+    left = [a for k, a in enumerate(order) if k not in params["axes"]]
+    return permute(p.bind(node.inputs[0], axes=axes), tuple(sorted(left).index(a) for a in left))
+
+
+def _sum_of_products(r: Rewriter, p: Primitive, args: Sequence[Array], params: Params) -> Array | None:
+    """A sum of `x·y + z` over rows or columns is that of the product and that of the rest."""
+    for how in (add, subtract):
+        node = r.made_by(args[0], how)
+        if node is None or not r.used_once(args[0]) or any(a.shape != args[0].shape for a in node.inputs):
+            continue
+        if any(_shrinks(r, a, params["axes"]) for a in node.inputs):
+            return how.bind(*(p.bind(a, **params) for a in node.inputs))
+    return None
+
+
+def _shrinks(r: Rewriter, x: Array, axes: Sequence[int]) -> bool:
+    """Whether `x` is a product, permuted or not, whose rows or columns the sum goes over."""
+    while (node := r.made_by(x, permute_p)) is not None and r.used_once(x):
+        axes, x = [node.params["axes"][k] for k in axes], node.inputs[0]
+    product = r.made_by(x, dot_general_p)
+    return product is not None and r.used_once(x) and any(k >= len(product.params["batch"][0]) for k in axes)
+
+
 RULES = {
     dot_general_p: (_operand, _copied_operand, _pairs_in_order),
     permute_p: (_result,),
-    sum_p: (_sum_of_batch,),
+    sum_p: (_sum_of_batch, _sum_of_rows, _sum_of_permuted, _sum_of_products),
 }

@@ -25,6 +25,7 @@ from wengert.execute.native.statements import (
     Product,
     Program,
     Reduction,
+    Rows,
     Single,
     Split,
     Statement,
@@ -223,6 +224,17 @@ def touched(s: Statement) -> Iterator[Access]:
         yield Access(s.target.buffer, True, _grains(s.target, axis, split))
         return
     assert isinstance(s, (Nest, Product))
+    if isinstance(s, Rows) and s.parts is not None:
+        rows = Split(0, s.shape[0], s.parts.count, s.parts.size)
+        within: dict[Any, None] = {}
+        for r in s.roots:
+            if split.size == 1:
+                yield from _loads(r.expr, 0, rows, within)
+            if r.stored:
+                yield Access(r.target.buffer, True, _grains(r.target, 0, split if r.over is not None else rows))
+        if split.size != 1:
+            yield from (Access(b, False, "all") for b in windows_read(s))
+        return
     kept = {id(r.loaded) for r in s.roots}
     seen: dict[Any, None] = {(e, a): None for e in kept for a in (split.axis, None)}
     for r in s.roots:
@@ -268,6 +280,8 @@ def _inner_axis(e: Expr, a: Expr, axis: int | None) -> int | None:
             return None
         before = sum(d != 1 for d in e.shape[:axis])
         return [k for k, d in enumerate(a.shape) if d != 1][before]
+    if e.op == "fold":
+        return [k for k in range(len(a.shape)) if k not in e.params[1]][axis]
     inner = axis - (len(e.shape) - len(a.shape))
     return inner if inner >= 0 and a.shape[inner] != 1 else None
 

@@ -33,6 +33,7 @@ from wengert.execute.native.statements import (
     Nest,
     Product,
     Reduction,
+    Rows,
     Scatter,
     Single,
     Statement,
@@ -103,7 +104,9 @@ def cost(s: Statement) -> tuple[int, int]:
     flops = s.flops if isinstance(s, Direct) else math.prod(s.expr.shape) if isinstance(s, Reduction) else 0
     read: list[View] = []
     for e in _parts(exprs):
-        if e.op not in MOVES:
+        if e.op == "fold":
+            flops += math.prod(e.args[0].shape)
+        elif e.op not in MOVES:
             flops += math.prod(e.shape) * (DIVISION if e.op in DIVISIONS else DEAR if is_dear(e.op) else 1)
         elif e.view is not None and id(e) not in own:
             read.append(e.view)
@@ -125,6 +128,8 @@ def name(s: Statement) -> str:
         follow = _operations([r.expr for r in s.roots])
         beside = " and sums of columns" if s.sums is not None else ""
         return f"{type(s).__name__.lower()} {sizes}{beside}{f', then {follow}' if follow else ''}"
+    if isinstance(s, Rows):
+        return f"for {s.shape[0]} rows: {_operations([r.expr for r in s.roots])}"
     if isinstance(s, Nest):
         return f"for {list(s.shape)}: {_operations([r.expr for r in s.roots]) or 'copy'}"
     if isinstance(s, Scatter):

@@ -239,7 +239,8 @@ def _convert(b: ir.IRBuilder, x: ir.Value, source: np.dtype, target: np.dtype) -
         return b.fcmp_unordered("!=", x, zero) if _is_float(x) else b.icmp_signed("!=", x, zero)
     if source.kind in "bu":
         if target.kind == "f":
-            return b.uitofp(x, t)
+            one = ir.Constant(scalar, 1.0) if t is scalar else ir.Constant(t, [ir.Constant(scalar, 1.0)] * t.count)
+            return b.uitofp(x, t) if source.kind == "u" else b.select(x, one, ir.Constant(t, None))
         return _resize(b, x, source, target, t, signed=False)
     if source.kind == "i":
         return b.sitofp(x, t) if target.kind == "f" else _resize(b, x, source, target, t, signed=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -45,22 +46,12 @@ def _reduce(
     of_parts = r.parts.axis if r.parts else None
     scalar = llvm_type(dtype)
 
-    def identity() -> Any:
-        if r.op in _START:
-            return _START[r.op]
-        worst = -1 if r.op == "max" else 1
-        return (
-            worst * float("inf")
-            if dtype.kind == "f"
-            else (np.iinfo(dtype).min if r.op == "max" else np.iinfo(dtype).max)
-        )
-
     def combine(x: ir.Value, y: ir.Value) -> ir.Value:
         name = {"sum": "add", "prod": "multiply", "max": "maximum", "min": "minimum"}[r.op]
         return elementwise.emit(b, name, dtype, dtype, (), [x, y])
 
     def start(lanes: int) -> ir.Constant:
-        one = ir.Constant(scalar, identity())
+        one = ir.Constant(scalar, identity(r.op, dtype))
         return one if lanes == 1 else ir.Constant(ir.VectorType(scalar, lanes), [one] * lanes)
 
     def splits(extent: int) -> bool:
@@ -114,18 +105,32 @@ def _reduce(
             v = b.load(vectors[0])
             for cell in vectors[1:]:
                 v = combine(v, b.load(cell))
-            n = f.lanes
-            while n > 1:  # halves against each other
-                n //= 2
-                low = ir.Constant(ir.VectorType(I32, n), [I32(k) for k in range(n)])
-                high = ir.Constant(ir.VectorType(I32, n), [I32(k + n) for k in range(n)])
-                undefined = ir.Constant(v.type, ir.Undefined)
-                v = combine(b.shuffle_vector(v, undefined, low), b.shuffle_vector(v, undefined, high))
-            result = combine(result, b.extract_element(v, I32(0)))
+            result = combine(result, across(b, v, combine))
         outer.store(result, r.target, [*place_of_part, *(index[k] for k in kept)])
 
     outer_shape = tuple(d if k in kept else 1 for k, d in enumerate(shape))
     f.nest(outer_shape, along if along in kept else None, leaf)
+
+
+def identity(op: str, dtype: np.dtype) -> Any:
+    """What a reduction begins with."""
+    if op in _START:
+        return _START[op]
+    if dtype.kind == "f":
+        return float("-inf") if op == "max" else float("inf")
+    return np.iinfo(dtype).min if op == "max" else np.iinfo(dtype).max
+
+
+def across(b: ir.IRBuilder, v: ir.Value, combine: Callable[[ir.Value, ir.Value], ir.Value]) -> ir.Value:
+    """The elements of a vector combined: halves against each other."""
+    n = v.type.count
+    while n > 1:
+        n //= 2
+        low = ir.Constant(ir.VectorType(I32, n), [I32(k) for k in range(n)])
+        high = ir.Constant(ir.VectorType(I32, n), [I32(k + n) for k in range(n)])
+        undefined = ir.Constant(v.type, ir.Undefined)
+        v = combine(b.shuffle_vector(v, undefined, low), b.shuffle_vector(v, undefined, high))
+    return b.extract_element(v, I32(0))
 
 
 def _dear(expr: Expr) -> bool:

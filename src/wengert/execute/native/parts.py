@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from wengert.execute.native.emit import vector_axis
 from wengert.execute.native.lower import elements, load
-from wengert.execute.native.statements import Branch, Loop, Parts, Program, Reduction, Statement
+from wengert.execute.native.rows import expressions
+from wengert.execute.native.statements import Branch, Loop, Parts, Program, Reduction, Rows, Statement
 from wengert.execute.native.views import Buffer, dense
 
 LONG = 1 << 15  # elements: below, one thread is as quick
@@ -28,7 +29,7 @@ def _parted(statements: list[Statement]) -> list[Statement]:
             s.test, s.body = _parted(s.test), _parted(s.body)
         elif isinstance(s, Branch):
             s.bodies = [_parted(body) for body in s.bodies]
-        result += _in_parts(s) if type(s) is Reduction else [s]
+        result += _in_parts(s) if type(s) is Reduction else _rows_in_parts(s) if isinstance(s, Rows) else [s]
     return result
 
 
@@ -47,3 +48,20 @@ def _in_parts(r: Reduction) -> list[Statement]:
     between = dense(Buffer("work", -1, r.target.buffer.dtype, elements(partial)), partial)
     first = Reduction(r.op, r.expr, r.axes, between, parts=Parts(axis, count, size))
     return [first, Reduction(r.op, load(between), (0,), r.target)]
+
+
+def _rows_in_parts(s: Rows) -> list[Statement]:
+    """What is combined over all rows, in parts of them."""
+    (count,) = s.shape
+    totals = [r for r in s.roots if r.over is not None]
+    if not totals or max(elements(e.shape) for r in totals for e in expressions([r.expr])) < LONG:
+        return [s]
+    size = -(-count // (MOST * UNIT)) * UNIT
+    s.parts = Parts(0, -(-count // size), size)
+    after: list[Statement] = []
+    for r in totals:
+        partial = (s.parts.count, *r.target.shape)
+        between = dense(Buffer("work", -1, r.target.buffer.dtype, elements(partial)), partial)
+        after.append(Reduction(r.over or "", load(between), (0,), r.target))
+        r.target, r.loaded = between, load(between)
+    return [s, *after]

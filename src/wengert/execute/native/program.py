@@ -22,6 +22,7 @@ from wengert.execute.native.collapse import collapse_axes
 from wengert.execute.native.emit import I8, I64, Function, Windows, emit_nest, memory_type
 from wengert.execute.native.emit_linalg import emit_direct
 from wengert.execute.native.emit_reduction import emit_reduction
+from wengert.execute.native.emit_rows import emit_rows
 from wengert.execute.native.emit_scatter import emit_scatter
 from wengert.execute.native.flow import Flow, Turns
 from wengert.execute.native.inplace import write_over_inputs
@@ -29,6 +30,7 @@ from wengert.execute.native.lower import lower
 from wengert.execute.native.objects import loaded
 from wengert.execute.native.parts import make_parts
 from wengert.execute.native.plan import drop_unread, flat, plan
+from wengert.execute.native.rows import join_rows
 from wengert.execute.native.schedule import cost, deal
 from wengert.execute.native.statements import (
     Barrier,
@@ -40,6 +42,7 @@ from wengert.execute.native.statements import (
     Product,
     Program,
     Reduction,
+    Rows,
     Scatter,
     Single,
     Split,
@@ -75,6 +78,7 @@ class Build:
         self.target = target
         self.program = lower(graph, target)
         join_sums(self.program, target)
+        join_rows(self.program)
         self.in_place = write_over_inputs(self.program, donated or {})  # result -> input that it is written over
         drop_unread(self.program)
         collapse_axes(self.program)
@@ -327,7 +331,9 @@ class Compiled:
 
 
 def _emit(f: Function, statement: Nest | Reduction) -> None:
-    if isinstance(statement, Nest):
+    if isinstance(statement, Rows):
+        emit_rows(f, statement)
+    elif isinstance(statement, Nest):
         emit_nest(f, statement)
     elif isinstance(statement, Scatter):
         emit_scatter(f, statement)
@@ -360,8 +366,10 @@ def _signature(statement: Kernel, windows: Windows) -> Any:
         head = (*(_target(v, windows) for v in operands), getattr(statement, "spec", None))
     roots = []
     for r in statement.roots:
-        roots.append((r.expr.key(windows, known), _target(r.target, windows) if r.stored else None))
+        roots.append((r.expr.key(windows, known), _target(r.target, windows) if r.stored else None, r.over))
         known[id(r.loaded)] = known.get(id(r.expr), -2)
+    if isinstance(statement, Rows):
+        head = statement.parts, tuple((v.offset, len(v.steps), v.buffer.size) for v in windows.views)
     return type(statement).__name__, statement.shape, head, tuple(roots), statement.split
 
 

@@ -30,6 +30,7 @@ from wengert.execute.native.products import (
     product_scratch,
     product_units,
 )
+from wengert.execute.native.rows import expressions
 from wengert.execute.native.statements import (
     Block,
     Branch,
@@ -42,6 +43,7 @@ from wengert.execute.native.statements import (
     Product,
     Program,
     Reduction,
+    Rows,
     Single,
     Split,
     Statement,
@@ -87,6 +89,9 @@ def cost(s: Statement) -> float:
         return product_flops(s) / FLOPS * (s.dtype.itemsize / 4)
     if isinstance(s, Direct):
         return float(s.flops)  # one a nanosecond
+    if isinstance(s, Rows):
+        every = expressions([r.expr for r in s.roots])
+        return sum(_each(e) * math.prod(e.shape) * (e.dtype.itemsize / 4) for e in every)
     if isinstance(s, (Nest, Reduction)):
         exprs = [s.expr] if isinstance(s, Reduction) else [r.expr for r in s.roots]
         seen: dict[int, Expr] = {}
@@ -96,9 +101,13 @@ def cost(s: Statement) -> float:
             if id(e) not in seen:
                 seen[id(e)] = e
                 todo += e.args
-        each = sum(0.4 if is_dear(e.op) else 0.05 if e.op == "load" else 0.02 for e in seen.values())
+        each = sum(map(_each, seen.values()))
         return max(math.prod(e.shape) for e in exprs) * each * (exprs[0].dtype.itemsize / 4)
     return 0.0
+
+
+def _each(e: Expr) -> float:
+    return 0.4 if is_dear(e.op) else 0.05 if e.op == "load" else 0.02
 
 
 def _deal(statements: Sequence[Statement], target: Target) -> None:
@@ -164,11 +173,13 @@ def _axis(s: Kernel, target: Target, base: int) -> tuple[int | None, int, int] |
             return len(s.shape) - 2, s.shape[-2], 1
         units = product_units(s, target)
         return (None, units, 1) if units > 1 else None
-    if isinstance(s, Reduction) and s.parts is not None:
+    if isinstance(s, (Reduction, Rows)) and s.parts is not None:
         return PARTS, s.parts.count, 1
     if isinstance(s, Direct):
         dealt = len(s.expr.shape) == len(s.expr.args[0].shape) > 2 and s.expr.shape[0] >= LEAST_EXTENT
         return (0, s.expr.shape[0], 1) if dealt else None
+    if isinstance(s, Rows) and any(r.over is not None for r in s.roots):
+        return None
     shape = s.expr.shape if isinstance(s, Reduction) else s.shape
     kept = [k for k in range(len(shape)) if not isinstance(s, Reduction) or k not in s.axes]
     if not kept:

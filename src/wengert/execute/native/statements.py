@@ -1,6 +1,7 @@
 """The program between graph and machine code: a list of statements over buffers.
 
     Nest       loops over one index space; stores roots, each an expression evaluated at every index
+    Rows       a nest over many rows of few elements; its vectors run along the rows
     Reduction  loops over one index space; combines an expression over some of its axes
     Direct     systems, factors and determinants of small matrices
     Scatter    elements written at positions that are data
@@ -32,7 +33,7 @@ from wengert.ir.types import Shape
 
 
 class Expr:
-    """A value at an index. `op` is "load", "number", "index" or the name of an elementwise primitive.
+    """A value at an index. `op` is "load", "number", "fold" or the name of an elementwise primitive, among others.
 
     Operands of another shape are read by the rules of broadcasting; `view`s change the index on the way.
     """
@@ -77,6 +78,7 @@ class Root:
     target: View
     loaded: Expr  # how others read it
     stored: bool = True  # False where only later roots of the same statement read it, from registers
+    over: str | None = None  # of rows: how the results of all rows are combined; the target has no axis for them
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,15 @@ class Nest:
     shape: Shape
     roots: list[Root] = field(default_factory=list)
     split: Split | None = None
+
+
+@dataclass(eq=False)
+class Rows(Nest):
+    """`shape` is `(rows,)`; each root has that many rows of its own elements. Targets of what is combined over all rows
+    have an axis in front for the parts, if there are any.
+    """
+
+    parts: Parts | None = None
 
 
 @dataclass(eq=False)

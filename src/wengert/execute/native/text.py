@@ -19,6 +19,7 @@ from wengert.execute.native.statements import (
     Program,
     Reduction,
     Root,
+    Rows,
     Scatter,
     Single,
     Split,
@@ -40,6 +41,7 @@ class Printer:
     def __init__(self) -> None:
         self.names: dict[int, str] = {}
         self.loops: dict[int, str] = {}
+        self.values: dict[int, str] = {}  # of rows: the names of expressions
 
     def window(self, view: View) -> str:
         buffer = view.buffer
@@ -59,6 +61,8 @@ class Printer:
         return self.loops.setdefault(id(what), f"i{len(self.loops)}")
 
     def expression(self, e: Expr) -> str:
+        if id(e) in self.values:
+            return self.values[id(e)]
         if e.view is not None:
             return self.window(e.view)
         if e.op == "number":
@@ -67,17 +71,24 @@ class Printer:
             return self.expression(e.args[0])
         if e.op == "product":
             return "Σ"
+        if e.op == "fold":
+            return f"{e.params[0]} over {e.params[1]} of {self.expression(e.args[0])}"
         return f"{e.op}({', '.join(self.expression(a) for a in e.args)})"
 
-    def roots(self, roots: list[Root], indent: str) -> Iterator[str]:
+    def roots(self, roots: list[Root], indent: str, named: bool = False) -> Iterator[str]:
         for r in roots:
             name = self.window(r.target) + ("" if r.stored else " (in registers)")
-            yield f"{indent}  {name} = {self.expression(r.expr)}"
+            over = "" if r.over is None else f"{r.over} over the rows: "
+            yield f"{indent}  {name} = {over}{self.expression(r.expr)}"
+            if named and r.over is None:
+                self.values[id(r.expr)] = self.window(r.target)
+        self.values = {}
 
     def statement(self, s: Statement, indent: str) -> Iterator[str]:
         if isinstance(s, Nest):
-            yield f"{indent}for {list(s.shape)}{dealt(s.split)}:"
-            yield from self.roots(s.roots, indent)
+            what = f"{s.shape[0]} rows" if isinstance(s, Rows) else f"{list(s.shape)}"
+            yield f"{indent}for {what}{dealt(s.split)}:"
+            yield from self.roots(s.roots, indent, isinstance(s, Rows))
         elif isinstance(s, Scatter):
             updates, *places = map(self.expression, s.expr.args)
             over = f"{list(s.expr.shape)}{dealt(s.split)}"
