@@ -17,6 +17,7 @@ from wengert.execute.collector import collector_held
 from wengert.execute.donation import Donated, candidates
 from wengert.explain import GraphSummary
 from wengert.ir.array import Array, WeakArray, concrete
+from wengert.ir.claims import Claims, claim, claims_of
 from wengert.ir.graph import Graph
 from wengert.ir.primitive import watchers
 from wengert.ir.record import stage
@@ -32,7 +33,8 @@ class Program:
     """One staged form of a function: its graph, and how results and assigned attributes are put together again."""
 
     __slots__ = (
-        "assigned", "calls", "captured", "enterable", "entry", "gone", "graph", "num_outputs", "out_tree", "spent",
+        "assigned", "calls", "captured", "claims", "enterable", "entry", "gone", "graph", "num_outputs", "out_tree",
+        "spent",
     )  # fmt: skip
 
     def __init__(self, graph: Graph, captured: list[Array], out_tree: tree.TreeDef, num_outputs: int, assigned: Any):
@@ -46,6 +48,7 @@ class Program:
         self.out_tree = out_tree
         self.num_outputs = num_outputs
         self.assigned = assigned
+        self.claims = claims_of(graph, num_outputs)
 
 
 class Plain:
@@ -158,13 +161,16 @@ class Jitted:
                     return plain.run_plain(args)
                 program = self._program(tree.Opened((args, kwargs)), [as_array(a) for a in args])
                 slow = self._make_entry is None or not program.enterable
-                if slow and not (program.captured or program.assigned or program.spent):
+                if slow and not (program.captured or program.assigned or program.spent or program.claims):
                     keep(self._plain, key, Plain(program, self._run))
         opened = tree.Opened((args, kwargs))
         leaves = [as_array(v, f"{self.__name__}") for v in opened.leaves]
         program = self._program(opened, leaves)
         outs = call_p.bind(*program.captured, *leaves, graph=program.graph, run=self._run)
-        if not (program.captured or any(v.trace for v in leaves)):
+        traced = bool(program.captured) or any(v.trace for v in leaves)
+        if program.claims is not None:
+            self._check(program, program.claims, leaves, outs, traced)
+        if not traced:
             program.calls += 1
             if self._make_entry is not None and program.enterable and not watchers:
                 self._enter(program, opened.treedef)
@@ -172,6 +178,17 @@ class Jitted:
                 self._spend(program, opened.leaves)
         opened.write_back(program.assigned, outs[program.num_outputs :])
         return tree.unflatten(program.out_tree, outs[: program.num_outputs])
+
+    def _check(self, program: Program, claims: Claims, leaves: Sequence[Array], outs: Any, traced: bool) -> None:
+        """Look at what the program takes for granted; inside another one, leave that to it."""
+        if not traced:
+            if claims.doubtful(outs[claims.output].data):
+                claims.look(*[v.data for v in leaves])
+            return
+        at = {v.index: k - len(program.captured) for k, v in enumerate(program.graph.inputs)}
+        for c in claims.claims:
+            if at.get(c.value.index, -1) >= 0:
+                claim(leaves[at[c.value.index]], c.complaint)
 
     def _enter(self, program: Program, arguments: tree.TreeDef) -> None:
         """From a program's second call on, calls go past this class where they can.

@@ -56,16 +56,17 @@ class Recorder(Trace):
 class Staging(Recorder):
     """Records with types only. Tracers of enclosing transformations that the function uses become inputs."""
 
-    __slots__ = ("captured",)
+    __slots__ = ("captured", "claims")
     what = "`jit` (or a control-flow function)"
 
     def __init__(self) -> None:
         super().__init__()
         self.captured: dict[int, tuple[Array, Var]] = {}
+        self.claims: list[Any] = []  # what it takes for granted of its values, see `ir.claims`
 
     def forget(self) -> None:
         super().forget()
-        self.captured = {}
+        self.captured, self.claims = {}, []
 
     def input(self, type: ArrayType) -> Var:
         var = self._var(None, type)
@@ -170,7 +171,11 @@ def stage(
         trace.nodes, used = live_nodes(trace.nodes, outputs, trace)
         captured = [(a, v) for a, v in trace.captured.values() if v.index in used]
         trace.inputs = [v for _, v in captured] + args
-        return trace.finish(outputs, name), [a for a, _ in captured]
+        claims = [c for c in trace.claims if c.value.index in used]
+        graph = trace.finish(outputs, name)
+        if claims:
+            graph.cache["claims"] = claims
+        return graph, [a for a, _ in captured]
     finally:
         trace.close()
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from wengert.data.arrays import arguments
 from wengert.data.streams import batches as as_source
-from wengert.errors import ArgumentError, NonFiniteError
+from wengert.errors import ArgumentError, NonFiniteError, OutOfRangeError
 from wengert.execute.jit import jit
 from wengert.optim.accumulate import Accumulate
 from wengert.optim.average import Average
@@ -113,6 +113,7 @@ def fit(
     Raises:
         NonFiniteError: the loss became NaN or infinite. The message names the step of the program that made the first
             such number; the model is left as it was before the step of training that went wrong.
+        OutOfRangeError: a label that is no class; the model is left as it was before that step.
         ArgumentError: an optimizer that can't be used here, or no batches.
 
     Example:
@@ -243,7 +244,11 @@ class _Loop:
                 due = self.next_due(run.step)
             else:
                 note(step, batch)
-                run.loss = step(model, optimizer, average, totals, batch)
+                try:
+                    run.loss = step(model, optimizer, average, totals, batch)
+                except OutOfRangeError:
+                    self.replay.explain(self.call, self.plain)  # which raises it, the model being as it was before
+                    raise
                 run.step += 1
                 self.done += 1
             if not finite(run.loss.data):
@@ -267,7 +272,11 @@ class _Loop:
             special = self.specials[due, looks] = self.watched(due, looks)
         step, seeing = special
         self.replay.note(step, batch)
-        out = self.call(step, batch)
+        try:
+            out = self.call(step, batch)
+        except OutOfRangeError:
+            self.replay.explain(self.call, self.plain)
+            raise
         run.loss, seen = out if seeing else (out, ())
         if math.isfinite(run.loss.data):
             by_callback = dict(zip(seeing, seen, strict=True))

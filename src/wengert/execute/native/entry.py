@@ -54,6 +54,7 @@ class Call(Protocol):
     assigned: Any  # see `tree.Opened.changes`
     spent: Sequence[int]  # inputs that the caller gives up
     gone: Any  # what stands in their place afterwards
+    claims: Any  # what it takes for granted of its inputs, see `ir.claims`
 
 
 def make_entry(cls: Any, call: Call, arguments_tree: tree.TreeDef, compiled: Compiled) -> Entry | None:
@@ -79,17 +80,21 @@ def make_entry(cls: Any, call: Call, arguments_tree: tree.TreeDef, compiled: Com
     block = np.zeros(sizes["bytes"] + 2 * ALIGNMENT, np.uint8)
     start = block.ctypes.data + ALIGNMENT
     start += -start % ALIGNMENT
+    checks = () if call.claims is None else (call.claims.doubtful, _looking(call.claims))
     settings = {
         "block": start,
         "run": 0 if whole is None else ctypes.cast(whole, ctypes.c_void_p).value,
         "python": 0 if python is None else id(python),
         "finish": 0 if finish is None else id(finish),
         "gone": id(call.gone),
+        "doubtful": id(checks[0]) if checks else 0,
+        "look": id(checks[1]) if checks else 0,
+        "watched": call.claims.output if checks else 0,
         "release": int(not _is_quick(call.graph)),
     }
     for name, value in settings.items():
         record[FIELDS.index(name)] = value
-    entry = Entry(record, [call, compiled, arguments, build, python, finish, block])
+    entry = Entry(record, [call, compiled, arguments, build, python, finish, block, checks])
     work = block[start - block.ctypes.data + sizes["work"] :]
     weakref.finalize(entry, free_stores, work, sizes["stores"])
     if whole is not None:
@@ -173,6 +178,15 @@ def _running(compiled: Compiled) -> Any:
         return tuple(made)
 
     return run
+
+
+def _looking(claims: Any) -> Any:
+    """A look at the claims of a program, for the values as they come."""
+
+    def look(*values: Any) -> None:
+        claims.look(*[v if type(v) is np.ndarray else as_array(v).data for v in values])
+
+    return look
 
 
 class _Objects(tree.Opened):

@@ -29,7 +29,7 @@ MISMATCH = 1  # returned in place of an object: nothing was done
 ALIGNMENT = 64
 
 
-def _emit_perform(module: ir.Module, parts: dict[str, ir.Function]) -> ir.Function:
+def _emit_perform(module: ir.Module, parts: dict[str, ir.Function], data_slot: int) -> ir.Function:
     """`perform(record, block) -> result, MISMATCH or 0 with an exception`: arguments have matched."""
     w = Words(module, "perform", 2)
     record, block = w.args
@@ -59,6 +59,16 @@ def _emit_perform(module: ir.Module, parts: dict[str, ir.Function]) -> ir.Functi
             w.call("Py_DecRef", made)
     w.b.call(parts["spend"], [record, block])
     w.leave_if(w.is_(w.b.call(parts["wrap"], [record, block]), 0), failed)
+    doubtful = field(w, record, "doubtful")
+    with w.b.if_then(w.differ(doubtful, 0)):
+        result = w.load(w.element(w.b.add(block, field(w, record, "wrapped")), field(w, record, "watched")))
+        verdict = w.call("PyObject_Vectorcall", doubtful, w.address(result, data_slot), 1, 0)
+        w.leave_if(w.is_(verdict, 0), failed)
+        w.call("Py_DecRef", verdict)
+        with w.b.if_then(w.is_(verdict, w.known("True"))):
+            fine = w.call("PyObject_Vectorcall", field(w, record, "look"), block, field(w, record, "inputs"), 0)
+            w.leave_if(w.is_(fine, 0), failed)
+            w.call("Py_DecRef", fine)
     finish = field(w, record, "finish")
     with w.b.if_then(w.differ(finish, 0)):
         start = w.b.add(block, field(w, record, "wrapped"))
@@ -162,7 +172,7 @@ def entry_module(slots: dict[str, int]) -> ir.Module:
         "wrap": emit_wrap(module, slots["data"]),
         "build": emit_build(module),
     }
-    parts["perform"] = _emit_perform(module, parts)
+    parts["perform"] = _emit_perform(module, parts, slots["data"])
     _emit_enter(module, _emit_attempt(module, parts), slots["entries"], slots["record"])
     return module
 

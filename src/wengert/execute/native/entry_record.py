@@ -15,6 +15,7 @@ from wengert.execute.native.entry_words import Words
 
 FIELDS = (
     "run", "python", "finish", "release",  # machine code, or functions in Python; whether to let other threads run
+    "doubtful", "look", "watched",  # functions that check what the program takes for granted, and of which result
     "block", "bytes",  # the block that waits for the next call, 0 while it is in use; the size of one
     "positional", "keywords", "match", "specs", "build", "constants",  # numbers of arguments; addresses of instructions
     "spent", "num_spent", "gone",  # inputs given up by the caller, and what then stands in their place

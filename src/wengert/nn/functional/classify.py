@@ -41,11 +41,11 @@ def cross_entropy(
         label_smoothing: ε in [0, 1]; q becomes `(1 - ε) q + ε / C`.
 
     Returns:
-        A number, or with "none" an array of shape (N, …). A label out of range raises, where it is known; inside `jit`
-        it makes the loss NaN.
+        A number, or with "none" an array of shape (N, …).
 
     Raises:
-        OutOfRangeError: a label is not a class.
+        OutOfRangeError: a label is not a class. A program of `jit` says so at the end of the call that was given such
+            labels; in the body of a loop, a branch or a checkpoint they only make the loss NaN.
         ShapeError, DTypeError: input and target do not belong together.
 
     Example:

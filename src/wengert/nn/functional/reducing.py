@@ -8,6 +8,7 @@ import numpy as np
 
 from wengert.errors import ArgumentError, OutOfRangeError, ShapeError
 from wengert.ir.array import Array
+from wengert.ir.claims import claim
 from wengert.ops.promote import as_array
 from wengert.source import at_user_line
 
@@ -36,17 +37,20 @@ def check_reduction(reduction: Any, what: str) -> None:
 
 
 def check_labels(labels: Array, classes: int, what: str, ignore_index: int | None = None) -> None:
-    """Refuse labels outside 0 … classes - 1, where their numbers are known."""
-    if labels.trace is not None or labels.size == 0:
-        return
-    values = np.asarray(labels.data)
-    if ignore_index is not None:
-        values = values[values != ignore_index]
-    if values.size and not 0 <= values.min() <= values.max() < classes:
-        raise OutOfRangeError(
+    """Refuse labels outside 0 … classes - 1: at once where their numbers are known, else where the loss is NaN."""
+    line = at_user_line()
+
+    def complaint(values: np.ndarray) -> OutOfRangeError | None:
+        if ignore_index is not None:
+            values = values[values != ignore_index]
+        if not values.size or 0 <= values.min() <= values.max() < classes:
+            return None
+        return OutOfRangeError(
             f"{what}: labels lie between {values.min()} and {values.max()}, but there are {classes} classes, counted "
-            f"from 0 to {classes - 1}{at_user_line()}"
+            f"from 0 to {classes - 1}{line}"
         )
+
+    claim(labels, complaint)
 
 
 def same_shape(x: Any, y: Any, what: str) -> tuple[Array, Array]:
