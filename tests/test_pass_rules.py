@@ -228,7 +228,45 @@ RULES: list[tuple[Any, Callable[..., Any], tuple[Any, ...], str]] = [
         layout.fold_layout,
         lambda x, y: wg.sum(wg.matmul(x, y), axis=(0, 1)),
         ((6, 3, 4), (6, 4, 5)),
-        "v0 = dot_general[batch=((),()), contract=((0,2),(0,1))] a, b; v1 = sum[axes=(0,)] v0; return v1",
+        "v0 = sum[axes=(1,)] a; v1 = dot_general[batch=((),()), contract=((0,1),(0,1))] v0, b; return v1",
+    ),
+    (
+        layout.fold_layout,
+        lambda x, y: wg.sum(wg.matmul(x, y), axis=2),
+        ((6, 3, 4), (6, 4, 5)),
+        "v0 = sum[axes=(2,)] b; v1 = dot_general[batch=((0,),(0,)), contract=((2,),(1,))] a, v0; return v1",
+    ),
+    (
+        layout.fold_layout,
+        lambda x, y: wg.sum(wg.sin(y) - wg.permute_dims(wg.matmul(x, x), (1, 0)), axis=1),
+        ((4, 4), (4, 4)),
+        "v0 = sin b; v1 = sum[axes=(1,)] v0; v2 = sum[axes=(0,)] a; "
+        "v3 = dot_general[batch=((),()), contract=((0,),(0,))] a, v2; v4 = subtract v1, v3; return v4",
+    ),
+    (
+        layout.fold_layout,
+        lambda x: wg.sum(wg.permute_dims(x, (2, 0, 1)), axis=1),
+        ((3, 4, 5),),
+        "v0 = sum[axes=(0,)] a; v1 = permute[axes=(1,0)] v0; return v1",
+    ),
+    (
+        moves.simplify_moves,
+        lambda x: wg.sum(wg.sin(x) + wg.sin(x), axis=0),
+        (A,),
+        "v0 = sin a; v1 = sin a; v2 = add v0, v1; v3 = sum[axes=(0,)] v2; return v3",
+    ),
+    (
+        moves.simplify_moves,
+        lambda x: (lambda y: wg.sum(y + y, axis=0))(wg.sin(x)),
+        (A,),
+        "v0 = sin a; v1 = sum[axes=(0,)] v0; v2 = multiply v1, 2; return v2",
+    ),
+    (
+        algebra.simplify_algebra,
+        lambda x: (lambda y: y / wg.sum(y, axis=0))(wg.astype(x > 1, x.dtype)),
+        (A,),
+        "v0 = greater a, 1; v1 = convert[dtype=float64, weak=False] v0; v2 = sum[axes=(0,)] v1; "
+        "v3 = reciprocal v2; v4 = multiply v1, v3; return v4",
     ),
     # common subexpressions
     (
