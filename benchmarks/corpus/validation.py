@@ -23,7 +23,7 @@ from corpus.plan import Plan
 from corpus.training import fails, learns, scores
 from wengert.train.progress import Progress
 
-FAULTY, HEALTHY = 21, 36  # as many of each rule, as far as there are
+FAULTY, HEALTHY = 24, 24  # as many of each rule, as far as there are
 Case = Faulty | Healthy
 SCORES = Path(__file__).with_name("scores.json")
 
