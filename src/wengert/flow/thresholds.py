@@ -7,11 +7,12 @@ import math
 import numpy as np
 
 from wengert.flow.finding import Case
+from wengert.flow.findings_training import blank_loss
 from wengert.flow.profile import norm
 from wengert.flow.remedies import training
 from wengert.flow.remedies.remedy import Remedy
 
-PENALTY = 0.1  # of the loss, that a penalty on weights costs at first
+PENALTY = 0.1  # of the loss, or of what an output of zeros costs, that a penalty on weights costs at first
 
 
 def clip_threshold(case: Case) -> float:
@@ -41,7 +42,8 @@ def holding(case: Case) -> list[Remedy]:
     ]
     weights = [np.asarray(p.value, np.float64) for p in case.profile.parameters if p.value.ndim >= 2 and not p.frozen]
     squares, sizes = sum(float((w * w).sum()) for w in weights), sum(float(abs(w).sum()) for w in weights)
-    cost = PENALTY * abs(case.profile.loss)
+    blank = blank_loss(case)  # a loss that is wild says nothing about the size of penalties
+    cost = PENALTY * min(abs(case.profile.loss), abs(blank) if math.isfinite(blank) else math.inf)
     if math.isfinite(cost) and 0 < squares < math.inf and cost > 0:
         found.append(training.l2(2 * cost / squares, "draws weights together that are too large"))
         found.append(training.l1(cost / sizes, "the same, and lets few of them be large"))
