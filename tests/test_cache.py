@@ -103,7 +103,9 @@ def test_steps_for_numpy_loops_and_unknown_lengths_come_back(place: Path, compil
         grown = wg.grad(lambda y: wg.while_loop(lambda z: wg.sum(z) < 40, lambda z: z * 1.5, y).sum())(wg.exp(x))
         # a loop, and one that keeps what its derivative needs, with a step that has no code
         norms = wg.grad(lambda y: wg.scan(lambda c, r: (c * 0.5 + wg.linalg.norm(c @ c.T, 2) * r, None), y, y)[0].sum())
-        return wg.abs(u), s, last, all_, grown, wg.fft.fft(x[0]), wg.sort(x, axis=0), norms(x + 0.1)
+        one = wg.asarray(1 + 0j, dtype=wg.complex128)
+        turned = wg.scan(lambda c, r: (c * (1j + r[0]), None), one, x)[0]  # there is no code for its carry
+        return wg.abs(u), s, last, all_, grown, wg.fft.fft(x[0]), wg.sort(x, axis=0), norms(x + 0.1), wg.abs(turned)
 
     first = run(through, X)
     assert len(compilations) == 1

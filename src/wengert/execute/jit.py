@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib
 from collections.abc import Callable, Sequence
@@ -130,8 +129,13 @@ class Lowered:
 def best_executor() -> Any:
     """The module of the quickest executor that works here: the compiler needs LLVM and CPython."""
     for name in BEST[:-1]:
-        with contextlib.suppress(ImportError, UnsupportedError):
+        try:
             return importlib.import_module(EXECUTORS[name])
+        except UnsupportedError:
+            continue
+        except ImportError as error:  # of what it stands on; an error of its own is one
+            if (error.name or "").startswith(__name__.split(".", maxsplit=1)[0]):
+                raise
     return importlib.import_module(EXECUTORS[BEST[-1]])
 
 

@@ -34,10 +34,14 @@ class NotDataError(Exception):
 
 @dataclass(eq=False)
 class Code:
-    """Segments are the names of functions `(table, workspace)` in `object`, and the steps for NumPy between them."""
+    """Segments are the names of functions `(table, workspace)` in `object`, and the steps for NumPy between them.
+
+    `steps` are those that the functions themselves call for.
+    """
 
     object: bytes
     segments: list[str | Evaluate]
+    steps: list[Evaluate]
     inputs: list[Typed]
     outputs: list[Typed]
     constants: list[np.ndarray]
@@ -53,6 +57,7 @@ def to_bytes(code: Code, given: Sequence[np.ndarray]) -> bytes:
     known = {id(a): k for k, a in enumerate(given)}
     head = {
         "segments": [s if isinstance(s, str) else writer.step(s) for s in code.segments],
+        "steps": list(map(writer.step, code.steps)),
         "inputs": list(map(writer.typed, code.inputs)),
         "outputs": list(map(writer.typed, code.outputs)),
         "constants": [known[id(c)] if id(c) in known else writer.array(c) for c in code.constants],
@@ -76,6 +81,7 @@ def from_bytes(content: bytes, given: Sequence[np.ndarray]) -> Code:
     return Code(
         bytes(reader.blob(head["object"])),
         [s if isinstance(s, str) else reader.step(s) for s in head["segments"]],
+        [reader.step(s) for s in head["steps"]],
         [reader.typed(t) for t in head["inputs"]],
         [reader.typed(t) for t in head["outputs"]],
         [np.ascontiguousarray(given[c]) if isinstance(c, int) else reader.array(c) for c in head["constants"]],

@@ -216,8 +216,8 @@ class Function:
     """One statement's function: pointer arguments for its windows, loops, and bodies.
 
     With memory of its own, `scratch`, a pointer to that follows. With an axis to `split`, two more arguments say which
-    part of it is wanted, `[begin, end)`; along the vector axis, `begin` is a multiple of a vector's elements, so that no
-    element is computed otherwise than in one piece.
+    part of it is wanted, `[begin, end)`; along the vector axis, `begin` is a multiple of a vector's elements, so that
+    no element is computed otherwise than in one piece.
     """
 
     split: int | None = None

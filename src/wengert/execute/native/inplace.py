@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from wengert.execute.native.plan import inner_statements, windows_read, windows_written
+from wengert.execute.native.plan import flat, inner_statements, windows_read, windows_written
 from wengert.execute.native.statements import (
     Block,
     Branch,
@@ -30,7 +30,7 @@ def write_over_inputs(program: Program, candidates: Mapping[int, Sequence[int]])
 
     The program's windows onto such results become windows onto the inputs.
     """
-    if any(isinstance(s, Evaluate) for s in program.statements):
+    if any(isinstance(s, Evaluate) for s in flat(program.statements)):
         return {}  # NumPy runs between the parts: such a program is not short of copies
     inputs = {b.index: b for s in program.statements for b in windows_read(s) if b.kind == "input"}
     last = {id(b): k for k, s in enumerate(program.statements) for b in windows_read(s)}

@@ -237,10 +237,14 @@ class Lowering:
             return False
 
     def _evaluate(self, node: Node, args: list[Expr]) -> None:
-        if self.outer is not None:
+        inside = self.outer is not None
+        if inside and not all(
+            is_static(a.shape) and has_registers(a.dtype) and elements(a.shape) for a in (*args, *node.outputs)
+        ):
             raise NoCodeError
         targets = [self.new(o) for o in node.outputs]
-        self.append(Evaluate(node, [self._still(a) for a in args], targets), *targets)
+        operands = [self.place(a) if inside else self._still(a) for a in args]
+        self.append(Evaluate(node, operands, targets), *targets)
         for o, t in zip(node.outputs, targets, strict=True):
             self.values[o.index] = load(t)
 

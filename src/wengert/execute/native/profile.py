@@ -84,12 +84,12 @@ class TimedCompiled(Compiled):
 
     def __init__(self, *args: Any):
         super().__init__(*args)
-        self.steps: dict[int, float] = {}
+        self.took: dict[int, float] = {}
 
     def _evaluate(self, statement: Evaluate, *args: Any) -> None:
         start = time.perf_counter()
         super()._evaluate(statement, *args)
-        self.steps[id(statement)] = time.perf_counter() - start
+        self.took[id(statement)] = time.perf_counter() - start
 
 
 def _connect() -> bool:
@@ -120,6 +120,6 @@ def profile(
         compiled(values)
         whole, runs = min(whole, time.perf_counter() - begun), runs + 1
         taken = {key: (total.value - b) * 1e-9 for (key, total), b in zip(totals, before, strict=True)}
-        for key, took in {**taken, **compiled.steps}.items():
+        for key, took in {**taken, **compiled.took}.items():
             best[key] = min(best.get(key, math.inf), took)
     return build, best, whole

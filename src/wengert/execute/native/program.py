@@ -24,6 +24,7 @@ from wengert.execute.native.emit_linalg import emit_direct
 from wengert.execute.native.emit_reduction import emit_reduction
 from wengert.execute.native.emit_rows import emit_rows
 from wengert.execute.native.emit_scatter import emit_scatter
+from wengert.execute.native.evaluate import Steps, call_step, evaluated, still
 from wengert.execute.native.flow import Flow, Turns
 from wengert.execute.native.inplace import write_over_inputs
 from wengert.execute.native.lower import lower
@@ -53,7 +54,6 @@ from wengert.execute.native.target import Target
 from wengert.execute.native.threads import connect, most_threads, part_of, run_by_all
 from wengert.execute.native.views import STATE_BYTES, Buffer, View, row_major
 from wengert.ir.graph import Graph
-from wengert.ir.quiet import SILENCE, quiet
 
 empty = np.empty
 _DATA = object.__basicsize__  # where an ndarray object keeps its data pointer: behind the header of every object
@@ -93,6 +93,7 @@ class Build:
         self.inputs = [(v.shape, v.dtype) for v in graph.inputs]
         self.module = ir.Module("wengert")
         self.functions: dict[Any, ir.Function] = {}
+        self.steps: list[Evaluate] = []  # that code calls for
         self.segments = self._segments(target)
         self.module.triple = target.triple
         self.text = str(self.module)
@@ -134,7 +135,12 @@ class Build:
             array = b.load(b.gep(given, [I64(self._slot(buffer))]))
             return b.load(b.bitcast(b.gep(array, [I64(_DATA)]), table))
 
-        def call(statement: Kernel | Block, turns: Turns) -> None:
+        def call(statement: Kernel | Block | Evaluate, turns: Turns) -> None:
+            if isinstance(statement, Evaluate):
+                steps = b.load(b.gep(given, [I64(len(self.inputs) + len(self.outputs) + len(self.program.constants))]))
+                call_step(b, len(self.steps), statement, steps, lambda v: flow.pointer(v, turns))
+                self.steps.append(still(statement))
+                return
             if isinstance(statement, Block):
                 call_block(flow, statement, turns, target)
                 return
@@ -195,6 +201,7 @@ class Build:
         return Code(
             machine.emit_object(module),
             self.segments,
+            self.steps,
             self.inputs,
             self.outputs,
             constants,
@@ -224,8 +231,10 @@ class Compiled:
         kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
         address = self.engine.get_function_address
         self.calls = [s if isinstance(s, Evaluate) else kind(address(s)) for s in code.segments]
-        self.whole = self.calls[0] if len(self.calls) == 1 and not isinstance(self.calls[0], Evaluate) else None
-        self.table_type = ctypes.c_void_p * (len(self.inputs) + len(self.outputs) + len(self.constants))
+        self.steps = Steps(code.steps)
+        alone = len(self.calls) == 1 and not isinstance(self.calls[0], Evaluate) and not code.steps
+        self.whole = self.calls[0] if alone else None
+        self.table_type = ctypes.c_void_p * (len(self.inputs) + len(self.outputs) + len(self.constants) + 1)
         self.input_strides = [tuple(s * dtype.itemsize for s in row_major(shape)) for shape, dtype in self.inputs]
 
     @cached_property
@@ -261,7 +270,7 @@ class Compiled:
             outputs[o] = arrays[i] = arrays[i].reshape(outputs[o].shape).copy()
         arrays += outputs
         arrays += self.constants
-        table = self.table_type(*map(id, arrays))
+        table = self.table_type(*map(id, arrays), id(self.steps))
         with self.lock:
             if self.work is None:
                 self._open()
@@ -274,6 +283,7 @@ class Compiled:
                     self._evaluate(call, arrays, loose)
                 else:
                     call(table, self.work_address)
+                    self.steps.check()
         return outputs
 
     def _open(self) -> None:
@@ -309,7 +319,6 @@ class Compiled:
         return np.ndarray(shape, buffer.dtype, memory, buffer.index + view.offset * buffer.dtype.itemsize, strides)
 
     def _evaluate(self, statement: Evaluate, arrays: Sequence[np.ndarray], loose: dict[int, np.ndarray]) -> None:
-        primitive, params = statement.node.primitive, statement.node.params
         values = [
             loose[id(v.buffer)]
             if v.buffer.kind == "loose"
@@ -318,12 +327,7 @@ class Compiled:
             else v.array(self._memory(v.buffer, arrays))
             for v in statement.inputs
         ]
-        token = quiet.set(SILENCE)
-        try:
-            out = primitive.evaluate(*values, **params)
-        finally:
-            quiet.reset(token)
-        for view, value in zip(statement.outputs, out if primitive.multiple else (out,), strict=True):
+        for view, value in zip(statement.outputs, evaluated(statement, values), strict=True):
             if view.buffer.kind == "loose":
                 loose[id(view.buffer)] = np.array(value)
             else:

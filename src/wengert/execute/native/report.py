@@ -9,6 +9,7 @@ import numpy as np
 
 from wengert.execute.native import costs
 from wengert.execute.native.costs import Kernel
+from wengert.execute.native.plan import flat
 from wengert.execute.native.profile import profile
 from wengert.execute.native.program import Build
 from wengert.execute.native.statements import Barrier, Evaluate, Statement
@@ -23,7 +24,7 @@ class NativeSummary:
 
     kernels: in the order in which they run, each with `name`, `flops`, `bytes`, `floor` (seconds; see `native.costs`)
         and, if measured, `seconds`. A loop is one kernel with all its turns (one turn, where their number isn't known).
-    callbacks: the steps that NumPy evaluates between the compiled parts, likewise; nothing is known of their costs.
+    callbacks: the steps that NumPy evaluates, likewise, those in loops among them; nothing is known of their costs.
     workspace_bytes: the most that intermediate values take at once, scratch memory of the kernels included.
     threads: how many may share a kernel.
     waiting, seconds: if measured, the time spent at barriers, and that of a whole call by way of Python.
@@ -45,7 +46,7 @@ class NativeSummary:
         for s, kernel in costs.kernels(statements, self.threads):
             kernel.seconds = took.get(id(s))
             self.kernels.append(kernel)
-        steps = [s for s in statements if isinstance(s, Evaluate)]
+        steps = [s for s in flat(statements) if isinstance(s, Evaluate)]
         self.callbacks = [Kernel(costs.name(s), 0, 0, 0.0, took.get(id(s))) for s in steps]
         barriers = [took[id(s)] for s in statements if isinstance(s, Barrier) and id(s) in took]
         self.waiting = sum(barriers) if took else None
