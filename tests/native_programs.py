@@ -1,6 +1,6 @@
 """Random programs under the native executor: every result equal to the reference evaluation of the same graph.
 
-    python -m tests.native_programs --count 20000 --seed 200000
+    python -m tests.native_programs --count 20000 --seed 200000 --workers 2
     python -m tests.native_programs --count 2000 --seed 1 --guard
 
 A program (`programs.py`) is a few steps out of the families in `families`, `rearranging`, `sliding` and `counting`:
@@ -26,6 +26,7 @@ memory lies between pages that may not be touched (`guarded.py`).
 from __future__ import annotations
 
 import argparse
+import itertools
 import multiprocessing
 import os
 import random
@@ -183,7 +184,7 @@ def census(seeds: Sequence[int]) -> dict[str, Counter[str]]:
     return found
 
 
-# Many of them, each process going on until one brings it down
+# Many of them, each process going on until a program brings it down
 
 
 def _work(first: int, last: int, guard: bool, at: Any, failed: Any, blunt: Any) -> None:
@@ -193,11 +194,45 @@ def _work(first: int, last: int, guard: bool, at: Any, failed: Any, blunt: Any) 
         try:
             check(case(seed), seed, guard)
         except BluntError:
-            blunt.value += 1
+            with blunt.get_lock():
+                blunt.value += 1
         except Exception as error:  # a program that breaks is what the search is for: say which, and go on
-            failed.value += 1
+            with failed.get_lock():
+                failed.value += 1
             print(f"\nseed {seed}: {type(error).__name__}: {error}\nfor {case(seed)}", flush=True)
     at.value = last
+
+
+class Worker:
+    """A process for seeds from `first` to `last`, and the next one when it comes to grief."""
+
+    context = multiprocessing.get_context("spawn")
+
+    def __init__(self, first: int, last: int, guard: bool, failed: Any, blunt: Any):
+        self.first, self.last = first, last
+        self.at = self.context.Value("q", first)
+        self.given = guard, self.at, failed, blunt
+        self.failed = failed
+        self._start()
+
+    def _start(self) -> None:
+        self.process = self.context.Process(target=_work, args=(self.at.value, self.last, *self.given))
+        self.process.start()
+
+    def going(self) -> bool:
+        """Wait a little; whether there is more to do."""
+        self.process.join(2)
+        if self.process.is_alive():
+            return True
+        if self.process.exitcode != 0:
+            with self.failed.get_lock():
+                self.failed.value += 1
+            seed = self.at.value
+            print(f"\nseed {seed}: the process ended with {self.process.exitcode}\nfor {case(seed)}", flush=True)
+            self.at.value += 1
+        if self.at.value < self.last:
+            self._start()
+        return self.at.value < self.last
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -205,37 +240,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--guard", action="store_true", help="between pages that may not be touched")
     parser.add_argument("--census", action="store_true", help="count what the programs consist of, and run none")
     options = parser.parse_args(arguments)
-    first, last = options.seed, options.seed + options.count
+    first, count = options.seed, options.count
     if options.census:
-        for what, counts in census(range(first, last)).items():
+        for what, counts in census(range(first, first + count)).items():
             print(f"{what}: " + ", ".join(f"{name} {n}" for name, n in counts.most_common()))
         return 0
-    context = multiprocessing.get_context("spawn")
-    at, failed, blunt = (context.Value("q", 0) for _ in range(3))
+    failed, blunt = (Worker.context.Value("q", 0) for _ in range(2))
     start = time.perf_counter()
-
-    def tell() -> None:
-        done = at.value - options.seed
+    bounds = [first + count * k // options.workers for k in range(options.workers + 1)]
+    workers = [Worker(a, b, options.guard, failed, blunt) for a, b in itertools.pairwise(bounds)]
+    left = workers
+    while left:
+        left = [w for w in left if w.going()]
+        done = sum(w.at.value - w.first for w in workers)
         rate = done / (time.perf_counter() - start)
         text = f"{done} programs, {failed.value} failed, {blunt.value} too close to a jump, {rate:.1f} a second"
         print(f"\r{text}", end="", flush=True)
-
-    while first < last:
-        at.value = first
-        worker = context.Process(target=_work, args=(first, last, options.guard, at, failed, blunt))
-        worker.start()
-        while worker.is_alive():
-            worker.join(5)
-            tell()
-        if worker.exitcode != 0:
-            failed.value += 1
-            print(f"\nseed {at.value}: the process ended with {worker.exitcode}\nfor {case(at.value)}", flush=True)
-            at.value += 1
-        first = at.value
-    tell()
     print()
     return 1 if failed.value else 0
 
