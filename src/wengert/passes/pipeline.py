@@ -12,7 +12,7 @@ from typing import Any
 from wengert.ir.graph import Graph
 from wengert.ir.primitive import Primitive
 from wengert.ops.elementwise import Elementwise
-from wengert.passes import algebra, constants, hoist, layout, moves, products, remake
+from wengert.passes import algebra, centred, constants, hoist, layout, masks, moves, products, remake
 from wengert.passes.bodies import body_rules
 from wengert.passes.cse import step_key
 from wengert.passes.dead import remove_dead
@@ -54,4 +54,6 @@ def combined(*tables: Table) -> Table:
 
 
 LOOPS = combined(hoist.RULES, products.RULES, remake.RULES)
-STEPS = combined(body_rules(simplify), algebra.RULES, moves.RULES, layout.RULES, constants.RULES)
+STEPS = combined(
+    body_rules(simplify), centred.RULES, masks.RULES, algebra.RULES, moves.RULES, layout.RULES, constants.RULES
+)

@@ -116,6 +116,7 @@ class Lowering:
 
     def _elementwise(self, node: Node, args: list[Expr]) -> None:
         out = node.outputs[0]
+        args = [self.stored.get(id(a), a) for a in args]  # what lies in memory by now is read, not computed anew
         params = tuple(sorted((k, v) for k, v in node.params.items() if k not in ("dtype", "weak")))
         expr = Expr(node.primitive.name, tuple(args), out.shape, out.dtype, params=params)
         shared = self.uses[out.index] > 1 and (is_dear(node.primitive.name) or expr.depth > 4)
