@@ -14,6 +14,7 @@ import pytest
 llvm = pytest.importorskip("llvmlite.binding")
 from llvmlite import ir  # noqa: E402
 
+import wengert as wg  # noqa: E402
 from wengert.errors import ArgumentError, UnsupportedError  # noqa: E402
 from wengert.execute.native.target import Target, host_target  # noqa: E402
 from wengert.execute.native.vmath import NAMES, constants, emit  # noqa: E402
@@ -281,6 +282,27 @@ def test_exact_results() -> None:
     assert np.array_equal(kernel("power", F64, host_target())(squares, np.full(1000, 2.0)), squares**2)
     assert np.array_equal(kernel("hypot", F64, host_target())(3 * squares, 4 * squares), 5 * squares)
     assert np.array_equal(kernel("cbrt", F64, host_target())(squares**3), squares)
+
+
+@pytest.mark.parametrize("exponent", [k / 2 for k in range(-8, 9)])
+@pytest.mark.parametrize("dtype", [F32, F64])
+def test_powers_with_constant_exponents(exponent: float, dtype: np.dtype) -> None:
+    """Some are made of products and roots: at most 4 ulp, also among subnormal results, and the corners of pow."""
+    reach = 85 if dtype == F32 else 700
+    x = np.exp(np.random.default_rng(0).uniform(-reach, reach, 100_000)).astype(dtype)
+    corners = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, -2.0, 5e-324, 1e-40], dtype)
+    power = wg.jit(lambda x: x**exponent if exponent != int(exponent) else wg.pow(x, wg.asarray(exponent, dtype=dtype)))
+    with np.errstate(all="ignore"):
+        want = np.power(x.astype(np.longdouble), np.longdouble(exponent))
+        error = np.abs(np.asarray(power(x)).astype(np.longdouble) - want) / np.spacing(np.abs(want.astype(dtype)))
+        within = np.isfinite(want.astype(dtype))
+        np.testing.assert_array_equal(np.isfinite(np.asarray(power(x))), within)
+        assert np.max(error[within], initial=0) <= 4
+        expected = np.power(corners, np.full_like(corners, exponent))  # for one exponent, NumPy has ways of its own
+    found = np.asarray(power(corners))
+    np.testing.assert_allclose(found, expected, rtol=4 * np.finfo(dtype).eps)
+    zero = expected == 0
+    np.testing.assert_array_equal(np.signbit(found[zero]), np.signbit(expected[zero]))
 
 
 def test_functions_are_monotone_where_formulas_meet() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -183,6 +184,7 @@ EMIT: dict[str, Emit] = {
 }
 FLOAT_ONLY = {"isnan", "isfinite", "isinf", "copysign", "divide", "reciprocal", "sqrt", "rsqrt"}
 INTEGER_ONLY = {"floor_divide", "remainder"}
+HALVES = (-3.0, 3.5)  # constant exponents between which products and a square root stay within 4 ulp
 _TRANSCENDENTAL = set(vmath.NAMES) - set(EMIT)
 
 
@@ -217,6 +219,8 @@ def emit(b: ir.IRBuilder, name: str, dtype: np.dtype, out: np.dtype, params: Any
         return _power(b, args[0], dict(params)["exponent"])
     if name in EMIT:
         return EMIT[name](b, dtype, *args)
+    if name == "power" and (exponent := _half(args[1])) is not None:
+        return _half_power(b, args[0], exponent)
     return vmath.emit(name, b, *args)
 
 
@@ -257,6 +261,32 @@ def _resize(b: ir.IRBuilder, x: ir.Value, source: np.dtype, target: np.dtype, t:
     if wanted < bits:
         return b.trunc(x, t)
     return b.sext(x, t) if signed else b.zext(x, t)
+
+
+def _half(x: ir.Value) -> float | None:
+    """The exponent that all lanes hold, if it is a constant in reach of multiplications and a square root."""
+    while isinstance(x, ir.Constant) and isinstance(x.constant, (list, tuple)):
+        x = x.constant[0]
+    y = x.constant if isinstance(x, ir.Constant) else None
+    return y if isinstance(y, float) and HALVES[0] <= y <= HALVES[1] and 2 * y == int(2 * y) and y != 0 else None
+
+
+def _half_power(b: ir.IRBuilder, x: ir.Value, y: float) -> ir.Value:
+    """`x^y` for a multiple of 1/2, with the corners of C's pow: +0 and infinities of both signs have a root.
+
+    A negative power divides step by step, so that nothing leaves the range before the result does.
+    """
+    n, one = int(abs(y)), _constant(x, 1.0)
+    whole = _power(b, x, n) if n else one
+    if abs(y) == n:
+        return whole if y > 0 else _power(b, b.fdiv(one, x), n)
+    a = b.select(b.fcmp_ordered("==", x, _constant(x, -math.inf)), _constant(x, math.inf), x)
+    a = b.fadd(a, _constant(x, 0.0))
+    root = _intrinsic(b, "sqrt", a)
+    power = _power(b, a, n) if n else one
+    if y > 0:
+        return b.fmul(power, root) if n else root
+    return b.fdiv(_power(b, b.fdiv(one, a), n) if n else one, root)
 
 
 def _power(b: ir.IRBuilder, x: ir.Value, n: int) -> ir.Value:
