@@ -47,6 +47,20 @@ def simplex(*shape: int) -> Any:
     return draw
 
 
+def several(*shape: int) -> Any:
+    """Some labels of each example, all different, ended by -1."""
+
+    def draw(rng: Any) -> Any:
+        rows = np.argsort(rng.uniform(size=shape), axis=-1)
+        return np.where(np.arange(shape[-1]) < rng.integers(0, shape[-1] + 1, size=(*shape[:-1], 1)), rows, -1)
+
+    return draw
+
+
+def bits(*shape: int) -> Any:
+    return lambda rng: rng.integers(0, 2, size=shape).astype(np.float64)
+
+
 LOSSES: dict[str, tuple[str, dict[str, Any], list[Any]]] = {
     "cross entropy": ("CrossEntropyLoss", {}, [reals(6, 5), labels(6)]),
     "cross entropy, one example": ("CrossEntropyLoss", {}, [reals(5), labels()]),
@@ -88,10 +102,16 @@ LOSSES: dict[str, tuple[str, dict[str, Any], list[Any]]] = {
     "soft margin": ("SoftMarginLoss", {}, [reals(6, 3), signs(6, 3)]),
     "cosine embedding": ("CosineEmbeddingLoss", {"margin": 0.1}, [reals(8, 3), reals(8, 3), signs(8)]),
     "triplet": ("TripletMarginLoss", {}, [reals(8, 3), reals(8, 3), reals(8, 3)]),
+    "multilabel margin": ("MultiLabelMarginLoss", {}, [reals(6, 5), several(6, 5)]),
+    "multilabel margin, one example": ("MultiLabelMarginLoss", {}, [reals(5), several(5)]),
+    "multilabel soft margin": ("MultiLabelSoftMarginLoss", {"weight": W}, [reals(6, 5), bits(6, 5)]),
+    "triplet, distance": (
+        "TripletMarginWithDistanceLoss", {"margin": 0.7, "swap": True}, [reals(8, 3), reals(8, 3), reals(8, 3)],
+    ),
     "triplet, swap": ("TripletMarginLoss", {"swap": True, "p": 3.0}, [reals(8, 3), reals(8, 3), reals(8, 3)]),
 }  # fmt: skip
 SIGNED = ("HingeEmbeddingLoss", "SoftMarginLoss", "MarginRankingLoss", "CosineEmbeddingLoss")
-ONCE = ("multi margin",)  # what PyTorch doesn't differentiate twice
+ONCE = ("multi margin", "multilabel margin")  # what PyTorch doesn't differentiate twice
 
 
 @pytest.mark.filterwarnings("ignore:reduction. 'mean' divides the total loss")
@@ -173,6 +193,8 @@ def test_labels_that_are_no_class() -> None:
     assert np.isfinite(wg.jit(F.cross_entropy)(x, np.array([0, -100])))
     with pytest.raises(OutOfRangeError):
         F.multi_margin_loss(x, np.array([0, 3]))
+    with pytest.raises(OutOfRangeError, match="3 classes"):
+        F.multilabel_margin_loss(x, np.array([[0, 3, -1], [1, -1, -1]]))
 
 
 def test_inputs_that_do_not_belong_together() -> None:

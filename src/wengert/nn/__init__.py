@@ -21,6 +21,7 @@ from wengert.nn.activation import ReLU6 as ReLU6
 from wengert.nn.activation import Sigmoid as Sigmoid
 from wengert.nn.activation import SiLU as SiLU
 from wengert.nn.activation import Softmax as Softmax
+from wengert.nn.activation import Softmax2d as Softmax2d
 from wengert.nn.activation import Softmin as Softmin
 from wengert.nn.activation import Softplus as Softplus
 from wengert.nn.activation import Softshrink as Softshrink
@@ -48,7 +49,9 @@ from wengert.nn.dropout import Dropout as Dropout
 from wengert.nn.dropout import Dropout1d as Dropout1d
 from wengert.nn.dropout import Dropout2d as Dropout2d
 from wengert.nn.dropout import Dropout3d as Dropout3d
+from wengert.nn.dropout import RReLU as RReLU
 from wengert.nn.embedding import Embedding as Embedding
+from wengert.nn.embedding import EmbeddingBag as EmbeddingBag
 from wengert.nn.embedding import LearnedPositionalEncoding as LearnedPositionalEncoding
 from wengert.nn.embedding import SinusoidalPositionalEncoding as SinusoidalPositionalEncoding
 from wengert.nn.linear import Bilinear as Bilinear
@@ -68,6 +71,8 @@ from wengert.nn.losses import KLDivLoss as KLDivLoss
 from wengert.nn.losses import L1Loss as L1Loss
 from wengert.nn.losses import MarginRankingLoss as MarginRankingLoss
 from wengert.nn.losses import MSELoss as MSELoss
+from wengert.nn.losses import MultiLabelMarginLoss as MultiLabelMarginLoss
+from wengert.nn.losses import MultiLabelSoftMarginLoss as MultiLabelSoftMarginLoss
 from wengert.nn.losses import MultiMarginLoss as MultiMarginLoss
 from wengert.nn.losses import NLLLoss as NLLLoss
 from wengert.nn.losses import PairwiseDistance as PairwiseDistance
@@ -75,6 +80,7 @@ from wengert.nn.losses import PoissonNLLLoss as PoissonNLLLoss
 from wengert.nn.losses import SmoothL1Loss as SmoothL1Loss
 from wengert.nn.losses import SoftMarginLoss as SoftMarginLoss
 from wengert.nn.losses import TripletMarginLoss as TripletMarginLoss
+from wengert.nn.losses import TripletMarginWithDistanceLoss as TripletMarginWithDistanceLoss
 from wengert.nn.module import Module as Module
 from wengert.nn.normalization import BatchNorm1d as BatchNorm1d
 from wengert.nn.normalization import BatchNorm2d as BatchNorm2d
@@ -84,6 +90,7 @@ from wengert.nn.normalization import InstanceNorm1d as InstanceNorm1d
 from wengert.nn.normalization import InstanceNorm2d as InstanceNorm2d
 from wengert.nn.normalization import InstanceNorm3d as InstanceNorm3d
 from wengert.nn.normalization import LayerNorm as LayerNorm
+from wengert.nn.normalization import LocalResponseNorm as LocalResponseNorm
 from wengert.nn.normalization import RMSNorm as RMSNorm
 from wengert.nn.parameter import Buffer as Buffer
 from wengert.nn.parameter import Parameter as Parameter
@@ -96,18 +103,26 @@ from wengert.nn.pooling import AdaptiveMaxPool3d as AdaptiveMaxPool3d
 from wengert.nn.pooling import AvgPool1d as AvgPool1d
 from wengert.nn.pooling import AvgPool2d as AvgPool2d
 from wengert.nn.pooling import AvgPool3d as AvgPool3d
+from wengert.nn.pooling import LPPool1d as LPPool1d
+from wengert.nn.pooling import LPPool2d as LPPool2d
+from wengert.nn.pooling import LPPool3d as LPPool3d
 from wengert.nn.pooling import MaxPool1d as MaxPool1d
 from wengert.nn.pooling import MaxPool2d as MaxPool2d
 from wengert.nn.pooling import MaxPool3d as MaxPool3d
+from wengert.nn.pooling import MaxUnpool1d as MaxUnpool1d
+from wengert.nn.pooling import MaxUnpool2d as MaxUnpool2d
+from wengert.nn.pooling import MaxUnpool3d as MaxUnpool3d
 from wengert.nn.recurrent import GRU as GRU
 from wengert.nn.recurrent import LSTM as LSTM
 from wengert.nn.recurrent import RNN as RNN
+from wengert.nn.resample import ChannelShuffle as ChannelShuffle
 from wengert.nn.resample import CircularPad1d as CircularPad1d
 from wengert.nn.resample import CircularPad2d as CircularPad2d
 from wengert.nn.resample import CircularPad3d as CircularPad3d
 from wengert.nn.resample import ConstantPad1d as ConstantPad1d
 from wengert.nn.resample import ConstantPad2d as ConstantPad2d
 from wengert.nn.resample import ConstantPad3d as ConstantPad3d
+from wengert.nn.resample import Fold as Fold
 from wengert.nn.resample import PixelShuffle as PixelShuffle
 from wengert.nn.resample import PixelUnshuffle as PixelUnshuffle
 from wengert.nn.resample import ReflectionPad1d as ReflectionPad1d
@@ -116,6 +131,7 @@ from wengert.nn.resample import ReflectionPad3d as ReflectionPad3d
 from wengert.nn.resample import ReplicationPad1d as ReplicationPad1d
 from wengert.nn.resample import ReplicationPad2d as ReplicationPad2d
 from wengert.nn.resample import ReplicationPad3d as ReplicationPad3d
+from wengert.nn.resample import Unfold as Unfold
 from wengert.nn.resample import Upsample as Upsample
 from wengert.nn.resample import ZeroPad1d as ZeroPad1d
 from wengert.nn.resample import ZeroPad2d as ZeroPad2d

@@ -179,6 +179,13 @@ class Softmax(_Activation):
         self.dim = dim
 
 
+class Softmax2d(_Activation):
+    """`softmax` over the channels of (N, C, H, W), or (C, H, W)."""
+
+    def forward(self, x: Any) -> Array:
+        return F.softmax(x, -3)
+
+
 class Softmin(_Activation):
     """`softmax(-x)` along `dim`."""
 

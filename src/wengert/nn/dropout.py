@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from wengert.errors import ShapeError
+from wengert.errors import ArgumentError, ShapeError
 from wengert.ir.array import Array
 from wengert.nn import functional as F
 from wengert.nn.functional.dropout import check_probability
@@ -79,3 +79,31 @@ class AlphaDropout(_Dropout):
     def forward(self, x: Any) -> Array:
         x = as_array(x, "AlphaDropout")
         return F.alpha_dropout(x, self.p, key=self.draw_key(x)) if self.training and self.p else x
+
+
+class RReLU(Module):
+    """`x` where positive, else a slope times `x`: drawn anew for each element in training, after `eval()` the mean.
+
+    Args:
+        lower, upper: between which slopes are drawn.
+        key: as for `Dropout`, whose buffer of that name it has too.
+    """
+
+    _buffers = frozenset(("key",))
+    _transient = frozenset(("key",))
+
+    def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, inplace: bool = False, key: Any = None):
+        if not lower <= upper:
+            raise ArgumentError(
+                f"RReLU: the slopes lie between {lower} and {upper}; expected lower ≤ upper{at_user_line()}"
+            )
+        self.lower = lower
+        self.upper = upper
+        self.key = next_key(key)
+
+    def forward(self, x: Any) -> Array:
+        x = as_array(x, "RReLU")
+        return F.rrelu(x, self.lower, self.upper, self.training, key=self.draw_key(x) if self.training else None)
+
+    def extra_repr(self) -> str:
+        return f"lower={self.lower}, upper={self.upper}"

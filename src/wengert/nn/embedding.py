@@ -77,6 +77,48 @@ class Embedding(Module):
         return text if self.padding_idx is None else f"{text}, padding_idx={self.padding_idx}"
 
 
+class EmbeddingBag(Embedding):
+    """Sums, means or largest elements of bags of rows, without their single vectors; see `functional.embedding_bag`.
+
+    Args:
+        num_embeddings, embedding_dim, padding_idx, dtype, key: as for `Embedding`; the padding counts in no bag.
+        mode: "mean", "sum" or "max".
+        include_last_offset: whether the last offset is the end of the last bag.
+
+    Called with positions (bags, length), or with one axis of them and `offsets`, where each bag begins; and with
+    `per_sample_weights`, for mode "sum".
+
+    Parameter: `weight` (num_embeddings, embedding_dim), standard normal.
+    """
+
+    def __init__(
+        self, num_embeddings: int, embedding_dim: int, mode: str = "mean", include_last_offset: bool = False,
+        padding_idx: int | None = None, *, dtype: Any = None, key: Any = None,
+    ):  # fmt: skip
+        super().__init__(num_embeddings, embedding_dim, padding_idx, dtype=dtype, key=key)
+        self.mode = mode
+        self.include_last_offset = include_last_offset
+
+    def forward(self, x: Any, offsets: Any = None, per_sample_weights: Any = None) -> Array:
+        return F.embedding_bag(
+            x, self.weight, offsets, self.mode, per_sample_weights, self.include_last_offset, self.padding_idx
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls, embeddings: Any, freeze: bool = True, padding_idx: int | None = None, **kwargs: Any
+    ) -> Self:
+        """As `Embedding.from_pretrained`; further arguments go to `EmbeddingBag`."""
+        table = as_array(embeddings, "EmbeddingBag.from_pretrained")
+        plain = Embedding.from_pretrained(table)
+        layer = cls(plain.num_embeddings, plain.embedding_dim, padding_idx=padding_idx, key=0, **kwargs)
+        layer.weight = table
+        return layer.freeze() if freeze else layer
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, mode={self.mode!r}"
+
+
 class SinusoidalPositionalEncoding(Module):
     """`x + p`, with `p[t, 2i] = sin(t / 10000^(2i/d))` and `p[t, 2i+1] = cos(t / 10000^(2i/d))`, then dropout.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from wengert.ir.array import Array
@@ -190,6 +191,36 @@ class TripletMarginLoss(_Loss):
         self, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6, swap: bool = False, reduction: str = "mean"
     ):
         self._start(reduction, margin=margin, p=p, eps=eps, swap=swap)
+
+
+class TripletMarginWithDistanceLoss(_Loss):
+    """`max(0, d(a, p) - d(a, n) + margin)` for any distance d; called with anchor, positive and negative."""
+
+    function = staticmethod(F.triplet_margin_with_distance_loss)
+
+    def __init__(
+        self, *, distance_function: Callable[[Any, Any], Any] | None = None, margin: float = 1.0, swap: bool = False,
+        reduction: str = "mean",
+    ):  # fmt: skip
+        self._start(reduction, distance_function=distance_function, margin=margin, swap=swap)
+
+
+class MultiLabelMarginLoss(_Loss):
+    """Each label's score above every other class's, by 1; labels are integers, ended by -1."""
+
+    function = staticmethod(F.multilabel_margin_loss)
+
+    def __init__(self, reduction: str = "mean"):
+        self._start(reduction)
+
+
+class MultiLabelSoftMarginLoss(_Loss):
+    """The mean of the binary cross entropies of all classes, of logits and targets 0 or 1."""
+
+    function = staticmethod(F.multilabel_soft_margin_loss)
+
+    def __init__(self, weight: Any = None, reduction: str = "mean"):
+        self._start(reduction, weight=weight)
 
 
 class CosineSimilarity(Module):

@@ -249,3 +249,19 @@ class GroupNorm(Module):
     def extra_repr(self) -> str:
         settings = f"eps={self.eps}, affine={self.affine}, bias={self.bias is not None}"
         return f"{self.num_groups}, {self.num_channels}, {settings}"
+
+
+class LocalResponseNorm(Module):
+    """`x / (k + α · mean of x² over the `size` channels around)^β`, for x (N, C, …)."""
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0):
+        self.size = lengths(size, "LocalResponseNorm: size")[0]
+        self.alpha = alpha
+        self.beta = beta
+        self.k = k
+
+    def forward(self, x: Any) -> Array:
+        return F.local_response_norm(x, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

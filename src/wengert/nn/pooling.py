@@ -7,7 +7,9 @@ from typing import Any, ClassVar
 from wengert.array.conv import Setting
 from wengert.ir.array import Array
 from wengert.nn.functional import pool
+from wengert.nn.functional.patches import max_unpool_n
 from wengert.nn.module import Module
+from wengert.nn.sizes import per_axis
 
 
 class _MaxPool(Module):
@@ -165,5 +167,82 @@ class AdaptiveMaxPool2d(_AdaptiveMax):
 
 class AdaptiveMaxPool3d(_AdaptiveMax):
     """`AdaptiveMaxPool1d` over three axes."""
+
+    axes = 3
+
+
+class _LPPool(Module):
+    axes: ClassVar[int]
+
+    def __init__(
+        self, norm_type: float, kernel_size: Setting, stride: Setting | None = None, ceil_mode: bool = False
+    ):  # fmt: skip
+        self.norm_type = norm_type
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.ceil_mode = ceil_mode
+
+    def forward(self, x: Any) -> Array:
+        return pool.lp_pool_n(self.axes, x, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
+
+    def extra_repr(self) -> str:
+        return (
+            f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"ceil_mode={self.ceil_mode}"
+        )
+
+
+class LPPool1d(_LPPool):
+    """`(Σ xᵖ)^(1/p)` over each window along the last axis of (N, C, L), p being `norm_type`."""
+
+    axes = 1
+
+
+class LPPool2d(_LPPool):
+    """`LPPool1d` over two axes."""
+
+    axes = 2
+
+
+class LPPool3d(_LPPool):
+    """`LPPool1d` over three axes."""
+
+    axes = 3
+
+
+class _MaxUnpool(Module):
+    axes: ClassVar[int]
+
+    def __init__(self, kernel_size: Setting, stride: Setting | None = None, padding: Setting = 0):
+        what = type(self).__name__
+        self.kernel_size = per_axis(kernel_size, self.axes, f"{what}: kernel_size")
+        self.stride = self.kernel_size if stride is None else per_axis(stride, self.axes, f"{what}: stride")
+        self.padding = per_axis(padding, self.axes, f"{what}: padding", least=0)
+
+    def forward(self, x: Any, indices: Any, output_size: Any = None) -> Array:
+        return max_unpool_n(self.axes, x, indices, self.kernel_size, self.stride, self.padding, output_size)
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class MaxUnpool1d(_MaxUnpool):
+    """Each element where `MaxPool1d(…, return_indices=True)` found it, 0 elsewhere; called with both.
+
+    Args:
+        kernel_size, stride, padding: of the pooling. `output_size` of the call is the length that it was given.
+    """
+
+    axes = 1
+
+
+class MaxUnpool2d(_MaxUnpool):
+    """`MaxUnpool1d` over two axes."""
+
+    axes = 2
+
+
+class MaxUnpool3d(_MaxUnpool):
+    """`MaxUnpool1d` over three axes."""
 
     axes = 3

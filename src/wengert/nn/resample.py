@@ -33,6 +33,54 @@ class Upsample(Module):
         return f"{which}={getattr(self, which)}, mode={self.mode!r}"
 
 
+class Unfold(Module):
+    """(N, C, H, W) -> (N, C·kh·kw, L): the patches that a convolution would see; see `nn.functional.unfold`."""
+
+    def __init__(self, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1):
+        self.kernel_size = kernel_size
+        self.dilation = dilation
+        self.padding = padding
+        self.stride = stride
+
+    def forward(self, x: Any) -> Array:
+        return F.unfold(x, self.kernel_size, self.dilation, self.padding, self.stride)
+
+    def extra_repr(self) -> str:
+        names = ("kernel_size", "dilation", "padding", "stride")
+        return ", ".join(f"{n}={getattr(self, n)}" for n in names)
+
+
+class Fold(Module):
+    """(N, C·kh·kw, L) -> (N, C, H, W): the sum of patches in their places; see `nn.functional.fold`."""
+
+    def __init__(self, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1):
+        self.output_size = output_size
+        self.kernel_size = kernel_size
+        self.dilation = dilation
+        self.padding = padding
+        self.stride = stride
+
+    def forward(self, x: Any) -> Array:
+        return F.fold(x, self.output_size, self.kernel_size, self.dilation, self.padding, self.stride)
+
+    def extra_repr(self) -> str:
+        names = ("output_size", "kernel_size", "dilation", "padding", "stride")
+        return ", ".join(f"{n}={getattr(self, n)}" for n in names)
+
+
+class ChannelShuffle(Module):
+    """(N, C, …): the channels of the groups in turn."""
+
+    def __init__(self, groups: int):
+        self.groups = groups
+
+    def forward(self, x: Any) -> Array:
+        return F.channel_shuffle(x, self.groups)
+
+    def extra_repr(self) -> str:
+        return f"groups={self.groups}"
+
+
 class PixelShuffle(Module):
     """(…, C·r², H, W) -> (…, C, H·r, W·r)."""
 

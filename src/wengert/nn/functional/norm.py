@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from wengert.errors import ArgumentError, ShapeError
 from wengert.ir.array import Array
 from wengert.ir.scope import region
 from wengert.nn.functional.inputs import as_floating, as_input
+from wengert.ops.pool import sum_pool_p
 from wengert.ops.promote import as_array
 from wengert.ops.shape import reshape
 from wengert.ops.transcendental import rsqrt
@@ -137,3 +139,21 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, ep
         for p in (weight, bias)
     ]
     return reshape(scaled(centred, var, by_group[0], by_group[1], eps), x.shape)
+
+
+@region("normalisation")
+def local_response_norm(x: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Array:
+    """`x / (k + α · mean of x² over the `size` channels around)^β`, for x (N, C, …); beyond the channels are zeros.
+
+    Krizhevsky, Sutskever and Hinton 2012, *ImageNet classification with deep convolutional neural networks*.
+    """
+    x = as_floating(x, "local_response_norm")
+    if x.ndim < 3 or size < 1:
+        raise ShapeError(
+            f"local_response_norm over {size} channels of an input of shape {x.shape}; expected (N, C, …) and at least "
+            f"one channel{at_user_line()}"
+        )
+    squares = reshape(x * x, (*x.shape[:2], math.prod(x.shape[2:])))
+    around = ((size // 2, (size - 1) // 2), (0, 0))
+    total = sum_pool_p.bind(squares, window=(size, 1), stride=(1, 1), padding=around, dilation=(1, 1))
+    return x / (k + alpha * reshape(total, x.shape) / size) ** beta

@@ -20,6 +20,7 @@ from wengert.ops.pool import argmax_pool_p, sum_pool_p
 from wengert.ops.promote import as_array, convert
 from wengert.ops.reduce import max_p
 from wengert.ops.shape import permute
+from wengert.ops.transcendental import sqrt
 from wengert.ops.window import Pairs, spread
 from wengert.source import at_user_line
 
@@ -260,3 +261,38 @@ def adaptive_max_pool2d(x: Any, output_size: int | Sequence[int | None]) -> Arra
 def adaptive_max_pool3d(x: Any, output_size: int | Sequence[int | None]) -> Array:
     """`adaptive_max_pool1d` over three axes."""
     return adaptive_max_pool_n(3, x, output_size)
+
+
+@region("pooling")
+def lp_pool_n(n: int, x: Any, norm_type: float, kernel_size: Any, stride: Any, ceil_mode: bool) -> Array:
+    """What `lp_pool1d`, `lp_pool2d` and `lp_pool3d` are."""
+    x = as_floating(x, f"lp_pool{n}d")
+    w = Windows(f"lp_pool{n}d", n, x, kernel_size, stride, 0, 1, ceil_mode)
+    p = float(norm_type)
+    powers = x if p == 1 else x * x if p == 2 else x**p
+    total = sum_pool_p.bind(powers, **w.params)
+    if ceil_mode:  # PyTorch takes the mean of what is there, times the window
+        ones = Array(np.ones(x.shape[x.ndim - n :], x.dtype))
+        total = total / sum_pool_p.bind(ones, **w.params) * math.prod(w.size)
+    return total if p == 1 else sqrt(total) if p == 2 else total ** (1 / p)
+
+
+def lp_pool1d(
+    x: Any, norm_type: float, kernel_size: Setting, stride: Setting | None = None, ceil_mode: bool = False
+) -> Array:
+    """`(Σ xᵖ)^(1/p)` over each window along the last axis of (N, C, L), p being `norm_type`."""
+    return lp_pool_n(1, x, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool2d(
+    x: Any, norm_type: float, kernel_size: Setting, stride: Setting | None = None, ceil_mode: bool = False
+) -> Array:
+    """`lp_pool1d` over two axes."""
+    return lp_pool_n(2, x, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool3d(
+    x: Any, norm_type: float, kernel_size: Setting, stride: Setting | None = None, ceil_mode: bool = False
+) -> Array:
+    """`lp_pool1d` over three axes."""
+    return lp_pool_n(3, x, norm_type, kernel_size, stride, ceil_mode)
