@@ -57,8 +57,25 @@ def nonfinite_findings(case: Case) -> list[Finding]:
             sigmoid = pairing.with_output("sigmoid", "the loss takes logarithms of what has to be probabilities")
             remedies = [sigmoid, *remedies]
     remedies = [*remedies, training.clip_norm(1.0, "keeps steps in bounds")]
-    return [Finding("non-finite", bad[:1] if bad else [], f"{what}. First: {text[0]}", "operation", 1.0, evidence, {},
+    made_by = _first_bad(p.calls)
+    if made_by is not None and not list(made_by.module.parameters()) and not is_activation(made_by.module):
+        remedies = [passing.left_out_remedy(made_by.name, type(made_by.module).__name__), *remedies]
+    at = [made_by.name] if made_by is not None else bad[:1]
+    return [Finding("non-finite", at, f"{what}. First: {text[0]}", "operation", 1.0, evidence, {},
                     remedies, line)]  # fmt: skip
+
+
+def _first_bad(calls: list[Call]) -> Call | None:
+    """The part that makes numbers that aren't finite of finite ones; or whose derivative does, the last such first."""
+    for c in calls:
+        if c.made is not None and not np.isfinite(c.made).all():
+            return c if c.given is None or c.given.dtype.kind != "f" or np.isfinite(c.given).all() else None
+    for before, c in reversed(list(itertools.pairwise(calls))):
+        if c.gradient is None or before.gradient is None or not np.isfinite(c.gradient).all():
+            return None
+        if not np.isfinite(before.gradient).all():
+            return c
+    return None
 
 
 def reached(model: Any, loss_fn: Any, batch: Batch) -> dict[str, bool]:

@@ -201,6 +201,8 @@ class Search:
                 continue
             if not self.settled(done) and done.report is not None and done.report.healthy and not self.patient:
                 done = self.longer(done, base)
+                if done.runs.learned() >= LEARNS:
+                    return self.keep(done)
             if self.settled(done):
                 return self.keep(done)
             helped.append(done)
@@ -225,6 +227,8 @@ class Search:
             found = self.best_rate(base)
             if found is not None and found.name not in tried:
                 yield kind, found
+        if self.kept and report.healthy and base.learned() >= LEARNS:
+            return  # it learns, though slowly: enough
         general = [training.clip_norm(1.0, "bounds what single steps do")]
         if "Adam" not in base.recipe.optimizer.__name__:
             general.insert(0, training.adaptive(1e-3, "steps of the same size whatever the size of the gradient"))
@@ -258,8 +262,12 @@ class Search:
         return Candidate(kind, remedy, len(self.attempts) - 1, runs)
 
     def promising(self, runs: Training, base: Training) -> bool:
-        """Whether the first run is ahead of the base's."""
-        return runs.learned(1) > max(base.learned(1), -1.0) + PROMISING
+        """Whether the first run is ahead of the base's: by what it has learned, or by the loss in training."""
+        if runs.learned(1) > max(base.learned(1), -1.0) + PROMISING:
+            return True
+        ends = [(t.curves[0].end() if len(t.runs[0].losses) == runs.length else math.nan) for t in (base, runs)]
+        same = runs.recipe.loss_fn is base.recipe.loss_fn
+        return same and ends[1] < ends[0] - PROMISING * abs(ends[0]) and runs.learned(1) >= base.learned(1) - PROMISING
 
     def judge(self, c: Candidate, base: Training) -> Candidate | None:
         """All seeds, the proof and the diagnosis; None where it doesn't help."""
@@ -289,7 +297,9 @@ class Search:
     def gone(self, c: Candidate, base: Training) -> bool:
         """Whether a certain fault isn't found any more, and nothing got worse by that."""
         before, after = base.shares(), c.runs.shares()
-        return sum(after) >= sum(before) and c.kind not in [f.kind for f in self.report(c.runs.recipe).faults]
+        if sum(after) < sum(before) - PROMISING * len(before):
+            return False
+        return c.kind not in [f.kind for f in self.report(c.runs.recipe).faults]
 
     def needed(self, c: Candidate) -> Candidate:
         """A remedy without which others are in vain, kept though it isn't enough by itself."""
