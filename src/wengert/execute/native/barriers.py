@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
+from wengert.execute.native.pending import Access, Grains, Pending
 from wengert.execute.native.plan import inner_statements, windows_read, windows_written
 from wengert.execute.native.statements import (
     Barrier,
@@ -30,21 +31,7 @@ from wengert.execute.native.statements import (
     Split,
     Statement,
 )
-from wengert.execute.native.views import Buffer, Store, View
-
-
-class Grains(NamedTuple):
-    """Grain g of the accesses to a buffer stays between the bytes `(start + g) · size` and `(start + g + 1) · size`."""
-
-    number: int
-    size: int
-    start: int
-
-
-class Access(NamedTuple):
-    buffer: Buffer
-    writes: bool
-    who: Any  # "first", "all" (any of them, anywhere in the buffer) or Grains
+from wengert.execute.native.views import Store, View
 
 
 @dataclass
@@ -54,7 +41,11 @@ class Barriers:
     in_place: Mapping[int, int]  # result -> the input that it is written over
 
     def __post_init__(self) -> None:
-        self.pending: list[Access] = []
+        self.forget()
+
+    def forget(self) -> None:
+        """All threads have met."""
+        self.pending = Pending(self.in_place)
 
     def placed(self, statements: Sequence[Statement]) -> list[Statement]:
         result: list[Statement] = []
@@ -63,9 +54,9 @@ class Barriers:
                 self._enter(s, result)
                 continue
             accesses = list(touched(s))
-            if self.clash(accesses):
+            if self.pending.clash(accesses):
                 self._meet(result)
-            self.pending += accesses
+            self.pending.add(accesses)
             if isinstance(s, (Nest, Reduction, Product)) and s.split is not None:
                 result.append(s)
             elif result and isinstance(result[-1], Single):
@@ -84,64 +75,36 @@ class Barriers:
         asked = s.test_value if isinstance(s, Loop) else s.index  # type: ignore[union-attr]
         read = [Access(asked.buffer, False, "all")] if asked is not None else []
         if isinstance(s, Branch):
-            if self.clash(read):
+            if self.pending.clash(read):
                 self._meet(result)
-            before = [*self.pending, *read]
-            after: list[Access] = []
+            self.pending.add(read)
+            before, after = self.pending, Pending(self.in_place)
             for k, body in enumerate(s.bodies):
-                self.pending = list(before)
+                self.pending = before.copy()
                 s.bodies[k] = self.placed(body)
-                after += self.pending
+                after.add(self.pending)
             self.pending = after
             result.append(s)
             return
         assert isinstance(s, Loop)
         if isinstance(s.turns, Store):
-            if any(a.buffer.store is s.turns for a in self.pending):
+            if self.pending.has(s.turns):
                 self._meet(result)
         inside = [a for inner in inner_statements(s) for a in _deep(inner)]
-        if self.clash([*inside, *read]):  # better once, before the loop, than at every turn
+        if self.pending.clash([*inside, *read]):  # better once, before the loop, than at every turn
             self._meet(result)
         # what the end of one turn leaves pending meets the beginning of the next
-        self.pending += [*inside, *read]
+        self.pending.add([*inside, *read])
         test = self.placed(s.test)
-        if self.clash(read):
+        if self.pending.clash(read):
             self._meet(test)
-        self.pending += read
+        self.pending.add(read)
         s.test, s.body = test, self.placed(s.body)
         result.append(s)
 
     def _meet(self, result: list[Statement]) -> None:
         result.append(Barrier())
-        self.pending = []
-
-    def clash(self, accesses: Sequence[Access]) -> bool:
-        """Whether another thread may have touched some of this since the last barrier."""
-        return any(self._apart(a, b) for a in accesses for b in self.pending)
-
-    def _apart(self, a: Access, b: Access) -> bool:
-        """Whether two threads may touch the same bytes, one of them writing."""
-        if not (a.writes or b.writes) or (a.who == b.who == "first"):
-            return False
-        if a.buffer is not b.buffer and a.buffer.store is not None and a.buffer.store is b.buffer.store:
-            return True
-        if self.place(a.buffer) == self.place(b.buffer):
-            return not (isinstance(a.who, Grains) and a.who == b.who)
-        if a.buffer.kind != "work" or b.buffer.kind != "work" or -1 in (a.buffer.index, b.buffer.index):
-            return False
-        (p, m), (q, n) = ((x.buffer.index, x.buffer.size * x.buffer.dtype.itemsize) for x in (a, b))
-        alike = isinstance(a.who, Grains) and isinstance(b.who, Grains) and a.who[:2] == b.who[:2]
-        if alike and (p - q + (a.who.start - b.who.start) * a.who.size) % (a.who.number * a.who.size) == 0:
-            return False  # one lies where the other lay, and is dealt in the same way
-        return p < q + n and q < p + m
-
-    def place(self, buffer: Buffer) -> Any:
-        """Equal for buffers that share memory, as far as that was meant; others may be planned to."""
-        if buffer.kind == "output" and buffer.index in self.in_place:
-            return "input", self.in_place[buffer.index]
-        if buffer.store is not None:
-            return "store", buffer.store.index
-        return (buffer.kind, buffer.index) if buffer.kind != "work" else id(buffer)
+        self.forget()
 
 
 def place_barriers(program: Program, in_place: Mapping[int, int]) -> None:

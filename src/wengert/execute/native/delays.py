@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from wengert.execute.native.barriers import Access, Barriers, touched
+from wengert.execute.native.barriers import Barriers, touched
+from wengert.execute.native.pending import Access
 from wengert.execute.native.statements import Branch, Loop, Statement
 
 MOST = 24  # statements that are put off
@@ -34,10 +35,10 @@ class _Delays:
             if isinstance(s, (Loop, Branch)):
                 self.go()
                 self.order.append(s)
-                self.barriers.pending = []
+                self.barriers.forget()
                 continue
             accesses = list(touched(s))
-            if self.hangs_on_waiting(accesses) or self.barriers.clash(accesses):
+            if self.hangs_on_waiting(accesses) or self.barriers.pending.clash(accesses):
                 self.wait(s, accesses)
             else:
                 self.now(s, accesses)
@@ -47,25 +48,25 @@ class _Delays:
         return self.order
 
     def hangs_on_waiting(self, accesses: Sequence[Access]) -> bool:
-        places = [(self.barriers.place(a.buffer), a.writes) for a in accesses]
+        places = [(self.barriers.pending.place(a.buffer), a.writes) for a in accesses]
         return any(p in self.writes or (writes and p in self.reads) for p, writes in places)
 
     def wait(self, s: Statement, accesses: list[Access]) -> None:
         self.waiting.append((s, accesses))
         for a in accesses:
-            place = self.barriers.place(a.buffer)
+            place = self.barriers.pending.place(a.buffer)
             if place not in self.reads and place not in self.writes:
                 self.bytes += a.buffer.size * a.buffer.dtype.itemsize
             (self.writes if a.writes else self.reads).add(place)
 
     def now(self, s: Statement, accesses: list[Access]) -> None:
         self.order.append(s)
-        self.barriers.pending += accesses
+        self.barriers.pending.add(accesses)
 
     def go(self) -> None:
         """What waits, in its order; where it meets others' numbers, there will be a barrier."""
         for s, accesses in self.waiting:
-            if self.barriers.clash(accesses):
-                self.barriers.pending = []
+            if self.barriers.pending.clash(accesses):
+                self.barriers.forget()
             self.now(s, accesses)
         self.waiting, self.reads, self.writes, self.bytes = [], set(), set(), 0

@@ -39,17 +39,19 @@ def write_over_inputs(program: Program, candidates: Mapping[int, Sequence[int]])
         for b in windows_written(s):
             writers.setdefault(id(b), []).append(k)
     found: dict[int, int] = {}
+    taken: set[int] = set()
     for o, donors in candidates.items():
         buffer = program.results[o].buffer
         place = _written_once(program, buffer, sorted(set(writers.get(id(buffer), ()))))
         if place is None:
             continue
         k, root = place
-        free = [j for j in donors if j in inputs and j not in found.values() and inputs[j].size == _size(program, o)]
+        free = [j for j in donors if j in inputs and j not in taken and inputs[j].size == _size(program, o)]
         read = {j: last[id(inputs[j])] for j in free}  # the last statement that does
         fit = [j for j in free if read[j] < k or (read[j] == k and only_own(program.statements[k], root, inputs[j]))]
         if fit:  # the one that is read there, if there is one: it is in the cache
             found[o] = max(fit, key=read.__getitem__)
+            taken.add(found[o])
     _rename(program, {id(program.results[o].buffer): inputs[j] for o, j in found.items()})
     return found
 
@@ -81,8 +83,9 @@ def only_own(statement: Statement, root: int, buffer: Buffer) -> bool:
         if any(b is buffer for v in operands for b in (v.buffer, *(p.buffer for p in v.positions))):
             return False
     known: set[int] = set()  # loads that are in registers when `root` is stored
+    registers = {id(q.loaded) for q in statement.roots}
     for k, r in enumerate(statement.roots):
-        for load, own in _loads(r.expr, buffer, {id(q.loaded) for q in statement.roots}):
+        for load, own in _loads(r.expr, buffer, registers):
             if not own or (k > root and id(load) not in known):
                 return False
             known.add(id(load))

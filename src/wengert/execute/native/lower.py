@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -45,6 +46,8 @@ class Lowering:
         self.values: dict[int, Expr] = {}  # what each Var is
         self.statements: list[Statement] = []
         self.made_by: dict[int, int] = {}  # id of a buffer -> its statement
+        self.by_shape: dict[Shape, list[int]] = {}  # the loop nests and products among the first `sorted_in` statements
+        self.sorted_in = 0
         self.constants: list[np.ndarray] = outer.constants if outer else []
         self.known_constants: dict[Any, Expr] = outer.known_constants if outer else {}
         self.stores: list[Store] = outer.stores if outer else []
@@ -167,14 +170,21 @@ class Lowering:
         return at
 
     def _host(self, expr: Expr, leaves: dict[int, bool]) -> int | None:
-        earliest = max(leaves, default=0)
-        for at in range(earliest, len(self.statements)):
-            host = self.statements[at]
-            most = MOST_ROOTS if elements(expr.shape) > 1 else MOST_NUMBERS
-            if isinstance(host, (Nest, Product)) and host.shape == expr.shape and len(host.roots) < most:
-                if leaves.get(at, True):
-                    return at
+        for at, host in enumerate(self.statements[self.sorted_in :], self.sorted_in):
+            if isinstance(host, (Nest, Product)):
+                self.by_shape.setdefault(host.shape, []).append(at)
+        self.sorted_in = len(self.statements)
+        alike = self.by_shape.get(expr.shape, [])
+        most = MOST_ROOTS if elements(expr.shape) > 1 else MOST_NUMBERS
+        for k in range(bisect_left(alike, max(leaves, default=0)), len(alike)):
+            at = alike[k]
+            if len(self.statements[at].roots) < most and leaves.get(at, True):  # type: ignore[union-attr]
+                return at
         return None
+
+    def renumbered(self) -> None:
+        """Statements were taken out or put in between."""
+        self.by_shape, self.sorted_in = {}, 0
 
     def append(self, statement: Statement, *targets: View) -> None:
         self.statements.append(statement)
@@ -231,6 +241,7 @@ class Lowering:
             return True
         except NoCodeError:
             del self.statements[statements:]
+            self.renumbered()
             for s, n in zip(self.statements, roots, strict=True):
                 if isinstance(s, (Nest, Product)):
                     del s.roots[n:]

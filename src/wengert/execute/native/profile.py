@@ -29,6 +29,8 @@ MOST_RUNS = 200
 class TimedBuild(Build):
     """Adds up the nanoseconds that the first thread spends in each statement, in a global of its own."""
 
+    by_table = False
+
     def __init__(self, graph: Graph, target: Target, donated: Any):
         self.timed: list[tuple[Statement, str]] = []
         self.flow = partial(TimedFlow, self.timed)

@@ -16,26 +16,25 @@ from llvmlite import ir
 from wengert.errors import UnsupportedError
 from wengert.execute.native import products
 from wengert.execute.native.barriers import place_barriers
-from wengert.execute.native.blocks import call_block, lanes, make_blocks, optimize_block
+from wengert.execute.native.blocks import lanes, make_blocks, optimize_block
 from wengert.execute.native.code import Code
 from wengert.execute.native.collapse import collapse_axes
-from wengert.execute.native.emit import I8, I64, Function, Windows, emit_nest, memory_type
+from wengert.execute.native.emit import Function, Windows, emit_nest, memory_type
 from wengert.execute.native.emit_linalg import emit_direct
 from wengert.execute.native.emit_reduction import emit_reduction
 from wengert.execute.native.emit_rows import emit_rows
 from wengert.execute.native.emit_scatter import emit_scatter
-from wengert.execute.native.evaluate import Steps, call_step, evaluated, still
-from wengert.execute.native.flow import Flow, Turns
+from wengert.execute.native.evaluate import Steps, evaluated
+from wengert.execute.native.flow import Flow
 from wengert.execute.native.inplace import write_over_inputs
 from wengert.execute.native.lower import lower
 from wengert.execute.native.objects import loaded
 from wengert.execute.native.parts import make_parts
-from wengert.execute.native.plan import drop_unread, flat, plan
+from wengert.execute.native.plan import drop_unread, plan
 from wengert.execute.native.rows import join_rows
-from wengert.execute.native.schedule import cost, deal
+from wengert.execute.native.schedule import deal
+from wengert.execute.native.segments import emit_segment
 from wengert.execute.native.statements import (
-    Barrier,
-    Block,
     Direct,
     Evaluate,
     Kernel,
@@ -45,13 +44,11 @@ from wengert.execute.native.statements import (
     Reduction,
     Rows,
     Scatter,
-    Single,
-    Split,
     Statement,
 )
 from wengert.execute.native.sums import join_sums
 from wengert.execute.native.target import Target
-from wengert.execute.native.threads import connect, most_threads, part_of, run_by_all
+from wengert.execute.native.threads import connect, most_threads
 from wengert.execute.native.views import STATE_BYTES, Buffer, View, row_major
 from wengert.ir.graph import Graph
 
@@ -73,6 +70,7 @@ class Build:
     """A graph on its way to machine code: `.program`, its statements; `.text`, the LLVM code; `code()`, the end."""
 
     flow: Callable[..., Flow] = Flow
+    by_table = True  # whether long programs may become tables
 
     def __init__(self, graph: Graph, target: Target, donated: Mapping[int, Sequence[int]] | None = None):
         self.target = target
@@ -94,79 +92,43 @@ class Build:
         self.module = ir.Module("wengert")
         self.functions: dict[Any, ir.Function] = {}
         self.steps: list[Evaluate] = []  # that code calls for
-        self.segments = self._segments(target)
+        self.segments = self._segments()
         self.module.triple = target.triple
         self.text = str(self.module)
 
-    def _segments(self, target: Target) -> list[Any]:
+    def _segments(self) -> list[Any]:
         """Runs of statements with code, each one function, and the steps between them."""
         segments: list[Any] = []
         run: list[Statement] = []
         for statement in self.program.statements:
             if isinstance(statement, Evaluate):
                 if run:
-                    segments.append(self._segment(run, len(segments), target))
+                    segments.append(self._segment(run, len(segments)))
                     run = []
                 segments.append(statement)
             else:
                 run.append(statement)
         if run:
-            segments.append(self._segment(run, len(segments), target))
+            segments.append(self._segment(run, len(segments)))
         return segments
 
-    def _segment(self, statements: list[Statement], number: int, target: Target) -> str:
-        """`name(table, work)`; several threads run its part."""
+    def _segment(self, statements: list[Statement], number: int) -> str:
         name = f"segment{number}"
-        table = I8.as_pointer().as_pointer()
-        parallel = any(isinstance(s, (Single, Barrier)) or getattr(s, "split", None) for s in flat(statements))
-        kinds = [*([I64, I64] if parallel else []), table, I8.as_pointer()]
-        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), kinds), f"{name}.part" if parallel else name)
-        *me, given, work = function.args
-        b = ir.IRBuilder(function.append_basic_block())
-        scratch = b.gep(work, [I64(self.scratch_at)])
-        parts: dict[Split, list[ir.Value]] = {}
-        if parallel:
-            scratch = b.gep(scratch, [b.mul(me[0], I64(self.program.scratch))])
-
-        def base(buffer: Buffer) -> ir.Value:
-            if buffer.kind == "work":
-                return b.gep(work, [I64(buffer.index)])
-            # the table holds ndarray objects; their data pointer follows the object's header
-            array = b.load(b.gep(given, [I64(self._slot(buffer))]))
-            return b.load(b.bitcast(b.gep(array, [I64(_DATA)]), table))
-
-        def call(statement: Kernel | Block | Evaluate, turns: Turns) -> None:
-            if isinstance(statement, Evaluate):
-                steps = b.load(b.gep(given, [I64(len(self.inputs) + len(self.outputs) + len(self.program.constants))]))
-                call_step(b, len(self.steps), statement, steps, lambda v: flow.pointer(v, turns))
-                self.steps.append(still(statement))
-                return
-            if isinstance(statement, Block):
-                call_block(flow, statement, turns, target)
-                return
-            kernel, windows = self._kernel(statement, target)
-            args = [flow.pointer(v, turns) for v in windows.views]
-            if isinstance(statement, (Product, Direct)):
-                kind = statement.dtype if isinstance(statement, Product) else statement.expr.dtype
-                args.append(b.bitcast(scratch, memory_type(kind).as_pointer()))
-            if statement.split is not None:
-                if statement.split not in parts:
-                    with b.goto_entry_block():
-                        parts[statement.split] = part_of(b, statement.split, *me)
-                args += parts[statement.split]
-            b.call(kernel, args)
-
-        flow = self.flow(b, function, base, call)
-        flow.run(statements, {})
-        b.ret_void()
-        if parallel:
-            run_by_all(self.module, name, function, self.threads, sum(map(cost, statements)))
+        emit_segment(self, statements, name)
         return name
 
-    def _slot(self, buffer: Buffer) -> int:
+    def slot(self, buffer: Buffer) -> int:
+        """Its place in the table that a segment is given."""
         return slot(buffer, len(self.inputs), len(self.outputs))
 
-    def _kernel(self, statement: Kernel, target: Target) -> tuple[ir.Function, Windows]:
+    @property
+    def steps_slot(self) -> int:
+        """There, what runs `steps`."""
+        return len(self.inputs) + len(self.outputs) + len(self.program.constants)
+
+    def kernel(self, statement: Kernel) -> tuple[ir.Function, Windows]:
+        """The function that runs a statement, and the windows that it is given."""
+        target = self.target
         windows = Windows()
         key = _signature(statement, windows)
         if key not in self.functions:

@@ -114,6 +114,7 @@ def _copy_first(inner: Lowering, value: Expr, target: View) -> None:
             s.roots.insert(0, root)  # type: ignore[union-attr]
             return
     inner.statements.insert(0, Nest(target.shape, [root]))
+    inner.renumbered()
     inner.made_by.update({b: k + 1 for b, k in inner.made_by.items()})
 
 
