@@ -155,6 +155,64 @@ def test_hugging_face_datasets() -> None:
     assert seen(data.batches(Streamed(), batch_size=4)) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     with pytest.raises(ArgumentError, match=r"no column \['text'\].*image"):
         data.Rows(Table(), ["text"])
+    with pytest.raises(ArgumentError, match=r"column 'id' of the dataset holds text"):
+        next(iter(data.batches(Table(), batch_size=4)))
+    splits = type("Splits", (dict,), {"column_names": {"train": ["image"], "test": ["image"]}})()
+    with pytest.raises(ArgumentError, match=r"choose one, such as dataset\['train'\]"):
+        data.batches(splits)
+
+
+def test_datasets_of_hugging_face_themselves() -> None:
+    datasets = pytest.importorskip("datasets")
+    rows = datasets.Dataset.from_dict({"x": X.tolist(), "y": Y.tolist(), "name": ["a"] * 10})
+    for table in (
+        rows.remove_columns("name"), rows.with_format("numpy", columns=["x", "y"]),
+        rows.remove_columns("name").to_iterable_dataset(), rows.remove_columns("name").with_format("numpy"),
+    ):  # fmt: skip
+        x, y = zip(*data.batches(table, batch_size=4), strict=True)
+        np.testing.assert_array_equal(np.concatenate(x), X)
+        np.testing.assert_array_equal(np.concatenate(y), Y)
+        assert x[0].dtype == np.float32 and [len(a) for a in y] == [4, 4, 2]
+    for _ in range(2):  # an order for each epoch
+        got = np.concatenate([y for _, y in data.batches(rows.remove_columns("name"), batch_size=3, shuffle=1)])
+        np.testing.assert_array_equal(np.sort(got), np.sort(Y))
+    with pytest.raises(ArgumentError, match="'name' of the dataset holds text"):
+        next(iter(data.batches(rows)))
+    with pytest.raises(ArgumentError, match="choose one"):
+        data.batches(datasets.DatasetDict({"train": rows}))
+
+
+def test_pytorchs_loaders_with_workers() -> None:
+    torch = pytest.importorskip("torch")
+    set_ = torch.utils.data.TensorDataset(torch.tensor(X), torch.tensor(Y))
+    loader = torch.utils.data.DataLoader(set_, batch_size=4, num_workers=1, multiprocessing_context="fork")
+    assert seen(data.batches(loader)) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    rows = [{"x": torch.tensor(a), "y": int(b)} for a, b in zip(X, Y, strict=True)]
+    (first, *_) = data.batches(torch.utils.data.DataLoader(rows, batch_size=5))
+    np.testing.assert_array_equal(first["x"], X[:5])
+    assert first["y"].dtype == np.int64
+
+
+def test_sources_that_never_end() -> None:
+    def endless() -> Any:
+        i = 0
+        while True:
+            yield X[i % 10][None], np.array([i])
+            i += 1
+
+    started = data.Stream(endless(), length=3)
+    assert len(started) == 3
+    assert [seen(started) for _ in range(2)] == [[[0], [1], [2]], [[3], [4], [5]]]
+    anew = data.Stream(endless, length=2)
+    assert [seen(anew) for _ in range(2)] == [[[0], [1]]] * 2
+    resumed = data.Stream(endless(), length=3)
+    resumed.restore({"epoch": 1, "position": 2})
+    assert seen(resumed) == [[5]]
+    with pytest.raises(ArgumentError, match="runs only once: batch 0"):
+        resumed.restore({"epoch": 0, "position": 0})
+        list(resumed)
+    with pytest.raises(ArgumentError, match="length is 0"):
+        data.Stream(endless, length=0)
 
 
 # Ahead

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import wengert as wg
-from wengert import data, optim, train, tree
+from wengert import data, nn, optim, train, tree
 from wengert.errors import ArgumentError, NonFiniteError
 from wengert.module import Module
 from wengert.train.progress import Progress, bar, clock
@@ -352,3 +352,18 @@ def test_the_bar_is_drawn_on_terminals_only(monkeypatch: Any) -> None:
 def test_bad_input(call: Any, message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         call(Net())
+
+
+def test_a_loss_function_that_does_not_take_the_batch() -> None:
+    model = nn.Linear(3, 2)
+    x, y = np.zeros((8, 3), np.float32), np.zeros(8, np.int64)
+    with pytest.raises(ArgumentError, match=r"ours\(model.*batch.*are 2 \(float32\[8,3\], int64"):
+
+        def ours(model: Any, batch: Any) -> Any:
+            return batch
+
+        train.fit(model, optim.SGD(model, 0.1), ours, (x, y))
+    with pytest.raises(ArgumentError, match=r"of which there is 1 \(a dict of x, y\)"):
+        train.fit(model, optim.SGD(model, 0.1), lambda m, x, y: x.sum(), {"x": x, "y": y})
+    with pytest.raises(ArgumentError, match="the metric 'first', "):
+        train.evaluate(model, None, (x, y), {"first": lambda m, x: x.mean()})

@@ -148,9 +148,9 @@ def as_key(shuffle: Any) -> Any:
     return key(shuffle) if isinstance(shuffle, (int, np.integer)) else shuffle
 
 
-def checked_size(batch_size: Any, what: str) -> int:
+def checked_size(batch_size: Any, what: str, name: str = "batch_size") -> int:
     if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-        raise ArgumentError(f"{what}: batch_size is {batch_size!r}; expected an integer above 0{at_user_line()}")
+        raise ArgumentError(f"{what}: {name} is {batch_size!r}; expected an integer above 0{at_user_line()}")
     return int(batch_size)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -59,6 +60,7 @@ def loss_and_metrics(loss_fn: Loss) -> Callable[..., tuple[Any, dict[str, Any]]]
     """A loss function that returns the loss alone, or a pair with a dict of numbers, as one that returns the pair."""
 
     def with_metrics(model: Any, *batch: Any) -> tuple[Any, dict[str, Any]]:
+        check_arguments(loss_fn, "the loss function", batch)
         out = loss_fn(model, *batch)
         loss, metrics = out if isinstance(out, tuple) and len(out) == 2 else (out, {})
         if not isinstance(metrics, Mapping):
@@ -70,6 +72,29 @@ def loss_and_metrics(loss_fn: Loss) -> Callable[..., tuple[Any, dict[str, Any]]]
 
     with_metrics.__name__ = getattr(loss_fn, "__name__", "loss_fn")
     return with_metrics
+
+
+def check_arguments(f: Callable[..., Any], what: str, batch: Sequence[Any]) -> None:
+    """Refuse a function that doesn't take a model and the parts of a batch."""
+    try:
+        signature = inspect.signature(f)
+    except (TypeError, ValueError):  # of some builtins nothing is known
+        return
+    try:
+        signature.bind(None, *batch)
+    except TypeError as reason:
+        parts = ", ".join(_text(part) for part in batch)
+        raise ArgumentError(
+            f"{what} {getattr(f, '__name__', type(f).__name__)}{signature} is called with the model and the parts of a "
+            f"batch, of which there {'is 1' if len(batch) == 1 else f'are {len(batch)}'} ({parts}): {reason}. Let it "
+            f"take them as arguments, in this order{at_user_line()}"
+        ) from None
+
+
+def _text(part: Any) -> str:
+    if isinstance(part, Mapping):
+        return f"a dict of {', '.join(map(str, part))}"
+    return repr(part.type) if isinstance(part, Array) else type(part).__name__
 
 
 def examples_in(batch: Sequence[Any]) -> int:
@@ -147,6 +172,8 @@ class EvaluationStep:
         if self.loss_fn is not None:
             loss, more = self.loss_fn(model, *batch)
             found = {"loss": loss, **more}
-        found |= {name: f(model, *batch) for name, f in self.metrics}
+        for name, f in self.metrics:
+            check_arguments(f, f"the metric {name!r},", batch)
+            found[name] = f(model, *batch)
         self.names = tuple(found)
         totals.add(found, examples_in(batch))
