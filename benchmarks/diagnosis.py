@@ -61,9 +61,10 @@ def _work(job: Job) -> Done:
     return Done(case.plan.text, part, values, round(time.monotonic() - began, 2))
 
 
-def chosen(only: str, limit: int) -> list[Case]:
-    """Validated cases; a limit takes about as many of each rule."""
+def chosen(only: str, limit: int, healthy: int = 10**6) -> list[Case]:
+    """Validated cases; a limit takes about as many of each rule. Of healthy ones, at most so many, drawn at random."""
     faults, sound = valid(saved())
+    sound = sorted(sound, key=lambda c: zlib.crc32(c.plan.text[::-1].encode()))[:healthy]
     cases: list[Case] = [*faults, *sound]
     if only != "all":
         cases = [c for c in cases if c.plan.held_out == (only == "held-out")]
@@ -212,6 +213,7 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="24 networks in this process, without repairs")
     parser.add_argument("--only", choices=("all", "tuned", "held-out"), default="all")
     parser.add_argument("--limit", type=int, default=0, help="at most so many networks, spread over the rules")
+    parser.add_argument("--healthy", type=int, default=10**6, metavar="N", help="at most N random healthy ones; all")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so many")
     parser.add_argument("--repairs", type=int, default=10**6, metavar="N", help="repair N random faulty ones; all")
     parser.add_argument("--baselines", type=int, default=10**6, metavar="N", help="N of those to the baselines; all")
@@ -222,7 +224,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.tiny:
         args.limit, args.processes, args.repairs, args.baselines = 24, 1, 0, 0
-    cases = chosen(args.only, args.limit)
+    cases = chosen(args.only, args.limit, args.healthy)
     began = time.monotonic()
     done = run(jobs(cases, args.repairs, args.baselines), args.processes, args.minutes, args.kept)
     found = merged(cases, done)

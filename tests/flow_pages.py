@@ -160,6 +160,10 @@ def deep(depth: int = 20, gain: float = -0.61, activation: str = "Sigmoid", seed
                 "bias_variance": 0.005,
             },
         },
+        "spectrum": [
+            {"from": f"{k}", "to": f"{k + 2}", "values": [0.5 / (j + 1) for j in range(16)], "rms": 0.25}
+            for k in range(0, 2 * depth - 2, 2)
+        ],
         "lag": {"shares": [0.62 * 0.4**k for k in range(12)], "norms": [0.4**k for k in range(12)]},
     }
 
@@ -196,6 +200,8 @@ def training(depth: int = 20, steps: int = 60) -> dict[str, Any]:
                         "norm": 8.0,
                         "std": 0.2,
                         "gradient": {"norm": gradient[m // 2], "std": gradient[m // 2] / 60},
+                        **({"saturated": 0.9 * (1 - s / steps), "dead": 0.25 * (m == 1)} if m % 2 else {}),
+                        **({"rank": 12.5 - m / depth, "shattering": 0.4} if s % 10 == 0 else {}),
                     }
                     for m in range(2 * depth)
                 },

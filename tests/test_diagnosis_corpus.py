@@ -33,8 +33,8 @@ def few(cases: list, count: int, rule) -> list:
 
 
 def test_the_corpus_is_large() -> None:
-    assert len(FAULTS) >= 250
-    assert len(SOUND) >= 250
+    assert len(FAULTS) >= 500
+    assert len(SOUND) >= 500
     assert len({f.plan for f in FAULTS}) == len(FAULTS)
     assert not {f.plan for f in FAULTS} & {h.plan for h in SOUND}
     held = Counter(c.plan.held_out for c in [*FAULTS, *SOUND])

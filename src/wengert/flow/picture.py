@@ -21,6 +21,7 @@ from wengert.errors import ArgumentError
 from wengert.flow.ledger import Ledger, ledger, through_time
 from wengert.flow.probe import Recording, record
 from wengert.flow.shares import lag, path_length
+from wengert.flow.spectrum import quick
 from wengert.flow.walk import Scaled, Walk, log10, norm, walk
 from wengert.ir.array import Array
 from wengert.ir.graph import Node, Var
@@ -32,6 +33,7 @@ from wengert.source import Source
 BINS = 24
 DETAILED = 4000  # steps up to which each has its histograms
 SHARED = 3000  # steps up to which the gradient is told apart by path length and lag
+LINES = 64  # singular values that are shown of a Jacobian
 SAMPLED = 1 << 16  # elements that a histogram looks at
 SAID = {"dot_general": "matmul", "logistic": "sigmoid", "handed on": "hand on"}
 
@@ -45,7 +47,7 @@ def picture(model: Any, loss_fn: Callable[..., Any], *batch: Any) -> dict[str, A
     def seen(value: Var, cotangent: Scaled) -> None:
         gradients[value.index] = statistics(cotangent.array.data, cotangent.exponent, detailed)
 
-    return network(walk(recording, seen), gradients, detailed) | _shares(recording)
+    return network(walk(recording, seen), gradients, detailed) | _shares(recording) | _spectra(recording)
 
 
 def _shares(recording: Recording) -> dict[str, Any]:
@@ -58,6 +60,17 @@ def _shares(recording: Recording) -> dict[str, Any]:
                 norms = [_finite(n) for n in s.norms]
                 found[key] = {"parameter": s.of, "shares": [_finite(x) for x in s.shares], "norms": norms}
     return found
+
+
+def _spectra(recording: Recording) -> dict[str, Any]:
+    """Singular values of the Jacobians from layer to layer for one example, where they are cheap to have."""
+    if len(recording.steps) > SHARED:
+        return {}
+    rows = []
+    for s in quick(recording):
+        values = [_finite(x) for x in s.values[:: max(1, len(s.values) // LINES)]]
+        rows.append({"from": s.start, "to": s.end, "values": values, "rms": _finite(s.rms)})
+    return {"spectrum": rows} if rows else {}
 
 
 def network(walked: Walk, gradients: dict[int, dict[str, Any]], detailed: bool = True) -> dict[str, Any]:

@@ -213,14 +213,15 @@ def statistics(x: np.ndarray | None) -> dict[str, Any]:
     if x is None or not x.size:
         return {}
     v = np.asarray(x, np.float64).ravel()
-    numbers = {
-        "mean": v.mean(),
-        "std": v.std(),
-        "norm": norm(v),
-        "min": v.min(),
-        "max": v.max(),
-        "zero": np.mean(v == 0),
-    }
+    with np.errstate(all="ignore"):  # infinities and NaN are what some networks make
+        numbers = {
+            "mean": v.mean(),
+            "std": v.std(),
+            "norm": norm(v),
+            "min": v.min(),
+            "max": v.max(),
+            "zero": np.mean(v == 0),
+        }
     found: dict[str, Any] = {n: finite(float(x)) for n, x in numbers.items()}
     if np.isfinite(v).all() and v.max() > v.min():
         counts, edges = np.histogram(v, bins=32)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,14 +94,41 @@ def spectrum(
     if start is not None or end is not None:
         pairs = [(_called(calls, start, "start"), _called(calls, end, "end"))]
     else:
-        layers = [c for c in calls.values() if is_weighted(c.module)]
-        pairs = list(itertools.pairwise(layers))
-        if len(layers) > 2:
-            pairs.append((layers[0], layers[-1]))
+        pairs = successive(recording)
     found = [_between(recording, a, b, example) for a, b in pairs]
     if (start is not None or end is not None) and found[0] is None:
         raise ArgumentError(f"flow.spectrum: nothing leads from {start!r} to {end!r}{at_user_line()}")
     return [s for s in found if s is not None]
+
+
+def successive(recording: Recording) -> list[tuple[Call, Call]]:
+    """Each pair of successive layers with weights, and the first with the last."""
+    layers = [c for c in {c.name: c for c in recording.calls if c.outputs}.values() if is_weighted(c.module)]
+    pairs = list(itertools.pairwise(layers))
+    return [*pairs, (layers[0], layers[-1])] if len(layers) > 2 else pairs
+
+
+def quick(recording: Recording, work: int = 1 << 24) -> list[Spectrum]:
+    """Those of successive layers that are exact and cheap to have, as long as there is work left: numbers touched."""
+    found = []
+    for start, end in reversed(successive(recording)):  # the whole way first
+        a, b = start.outputs[0], end.outputs[0]
+        if not (a.shape and b.shape and a.shape[0] == b.shape[0]):  # not one row for each example
+            continue
+        stretch = Stretch(recording, a, b, 0)
+        side = min(stretch.size(a), stretch.size(b))
+        cost = side * sum(_touched(node) for node in stretch.nodes)
+        if side <= EXACT and cost <= work:
+            work -= cost
+            with suppress(np.linalg.LinAlgError):  # values that aren't finite
+                found.append(_between(recording, start, end, 0))
+    return [s for s in reversed(found) if s is not None]
+
+
+def _touched(node: Any) -> int:
+    """About how many numbers are touched to differentiate a step once."""
+    numbers = sum(math.prod(o.shape) for o in node.outputs)
+    return 32 * numbers if "conv" in node.primitive.name else numbers
 
 
 def _checked(start: Var, end: Var, example: int | None) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 _HERE = Path(__file__).parent
 _STYLES = ("colours", "page", "parts")
 _SCRIPTS = (
-    *("store", "dom", "words", "chinese", "numbers", "colours"),
+    *("store", "dom", "words", "chinese", "sentences", "numbers", "colours"),
     *("tree", "layout", "scene", "draw", "stage", "table"),
     *("charts", "details", "causes", "training", "repair", "live", "main"),
 )

@@ -11,9 +11,22 @@ function hero(data) {
   if (modules.length) numbers.push([t("modules"), number(modules.length)]);
   return el("div", {class: "hero"},
     verdict ? el("p", {class: "verdict", "data-healthy": verdict === "healthy"}, el("span", {class: "sign", "aria-hidden": "true"}, verdict === "healthy" ? "✓" : "!"), head(verdict)) : null,
-    el("div", {class: "said"}, state.language === "zh" && (data.findings || []).length ? el("p", {lang: "zh"}, inChinese(data.findings[0])) : null,
-      el("p", {lang: "en", class: state.language === "zh" ? "soft" : null}, head(data.summary || ""))),
+    el("div", {class: "said"}, summary(data)),
     numbers.length ? el("dl", {class: "numbers"}, numbers.map(([k, v]) => el("div", {}, el("dt", {}, k), el("dd", {}, v)))) : null);
+}
+
+function summary(data) {
+  const first = (data.findings || [])[0];
+  if (state.language !== "zh") return el("p", {}, head(data.summary || ""));
+  if (first) return sentence(first);
+  return data.verdict === "healthy" ? el("p", {}, LONG.zh.healthy) : el("p", {lang: "en"}, head(data.summary || ""));
+}
+
+// the cause in the reader's language; what no pattern knows is told by kind and shares, with the English below
+function sentence(f) {
+  if (state.language !== "zh") return el("p", {lang: "en"}, head(f.cause || ""));
+  const said = cause(f.cause || "");
+  return [el("p", {lang: "zh"}, said ? `${MEANINGS[f.kind] || ""}${said}` : inChinese(f)), said ? null : el("p", {lang: "en", class: "soft"}, head(f.cause || ""))];
 }
 
 function findings(data, stage) {
@@ -23,8 +36,7 @@ function findings(data, stage) {
     return el("article", {class: "finding"},
       el("h3", {}, el("span", {class: "rank", "aria-hidden": "true"}, String(k + 1)), head(f.kind)),
       f.where ? el("p", {class: "where"}, placeName(f.where)) : null,
-      state.language === "zh" ? el("p", {lang: "zh"}, inChinese(f)) : null,
-      el("p", {lang: "en", class: state.language === "zh" ? "soft" : null}, head(f.cause || "")),
+      sentence(f),
       shares.length ? shareStrip(shares) : null,
       f.line ? source(f.line) : null,
       evidence(f.evidence),
@@ -45,7 +57,7 @@ function shareStrip(shares) {
 function evidence(facts) {
   const rows = Object.entries(facts || {}).filter(([, v]) => v === null || ["number", "string", "boolean"].includes(typeof v)).slice(0, 8);
   if (!rows.length) return null;
-  return el("details", {}, el("summary", {}, head("Evidence")), facts_(rows.map(([k, v]) => [t(k.replaceAll("_", " ")), typeof v === "number" || v === null ? number(v) : String(v)])));
+  return el("details", {}, el("summary", {}, head("Evidence")), facts_(rows.map(([k, v]) => [t(k.replaceAll("_", " ")), typeof v === "number" || v === null ? number(v) : phrase(String(v))])));
 }
 
 function causes(data) {
@@ -64,8 +76,35 @@ function causes(data) {
   const way = ledger[state.direction] || {}, layered = way.by_layer || way.by_module || [];
   if (layered.length > 1) parts.push(along(layered.map(e => ({...e, name: e.name || e.path})), t("By layer")));
   if ((way.by_turn || []).length > 1) parts.push(along(way.by_turn.map(e => ({...e, name: String(e.turn)})), t("By time step")));
+  if ((data.spectrum || []).length) parts.push(spectra(data.spectrum));
   if (data.depth) parts.push(theory(data.depth));
   return parts;
+}
+
+// the singular values from each layer to the next, a column of strokes each: near 1 where a layer keeps what goes through it
+function spectra(rows) {
+  const logs = rows.map(r => (r.values || []).map(v => log10(v ?? 0)).filter(v => v !== null));
+  const all = logs.flat(), W = roomy(1), H = 230, L = 56, R = 10, T = 12, B = 46, slot = (W - L - R) / rows.length;
+  if (!all.length) return null;
+  const y1 = Math.max(0.3, ...all) + 0.1, y0 = Math.max(y1 - 16, Math.min(-0.3, ...all) - 0.1), Y = y => T + (y1 - Math.max(y0, y)) / (y1 - y0) * (H - T - B);
+  const name = r => `${r.from} → ${r.to}`, title = t("Jacobians from layer to layer");
+  const picture = svg("svg", {viewBox: `0 0 ${W} ${H}`, class: "curves spectra", role: "img",
+    "aria-label": `${title}: ${rows.map(r => `${name(r)} ${number(r.rms)}`).join(", ")}`});
+  for (const y of logTicks(y0, y1)) picture.append(svg("line", {x1: L, x2: W - R, y1: Y(y), y2: Y(y), class: y === 0 ? "axis" : "grid"}),
+    svg("text", {x: L - 7, y: Y(y) + 4, "text-anchor": "end"}, logName(y)));
+  const wide = Math.min(40, slot * 0.7), every = Math.ceil(84 / slot);
+  rows.forEach((r, k) => {
+    const x = L + slot * (k + 0.5), middle = log10(r.rms ?? 0), group = svg("g", {}, svg("title", {}, `${name(r)}: ${number(r.rms)}`));
+    for (const y of logs[k]) group.append(svg("line", {x1: x - wide / 2, x2: x + wide / 2, y1: Y(y), y2: Y(y), class: "value"}));
+    if (middle !== null) group.append(svg("circle", {cx: x, cy: Y(middle), r: 3.2, class: "middle"}));
+    picture.append(group);
+    if (k % every === 0 || k === rows.length - 1 && (rows.length - 1) % every > every / 2)
+      picture.append(svg("text", {x, y: H - B + 18, "text-anchor": "middle"}, cut(name(r), Math.max(9, Math.floor(every * slot / 7)))));
+  });
+  const table = el("table", {class: "plain"}, el("thead", {}, el("tr", {}, [t("layers"), t("max"), t("min"), t("root mean square")].map(h => el("th", {scope: "col"}, h)))),
+    el("tbody", {}, rows.map(r => el("tr", {}, el("th", {scope: "row"}, name(r)), [(r.values || [])[0], (r.values || []).at(-1), r.rms].map(v => el("td", {class: "n"}, number(v)))))));
+  return el("figure", {class: "card wide"}, el("figcaption", {}, `${title}: ${t("singular values")}`, el("small", {}, long("spectrum"))), picture,
+    el("details", {}, el("summary", {}, head("numbers as a table")), el("div", {class: "scroll"}, table)));
 }
 
 // mean-field theory of wide layers, from the weights as they stand and no data
@@ -81,7 +120,7 @@ function theory(d) {
 }
 
 function along(entries, title) {
-  const found = entries.map(e => ({name: e.name || "", total: e.total, by_kind: e.by_kind || {}}));
+  const found = entries.map(e => ({name: ["loss", "input"].includes(e.name) ? t(e.name) : e.name || "", total: e.total, by_kind: e.by_kind || {}}));
   const kinds = KINDS.filter(k => found.some(e => Math.abs(e.by_kind[k] ?? 0) > 1e-9));
   const legend = el("ul", {class: "legend"}, kinds.map(k => el("li", {}, el("i", {class: "swatch", style: {background: kindColour(k)}}), t(k))));
   const table = el("table", {class: "plain"}, el("thead", {}, el("tr", {}, [title, ...kinds.map(t), t("Total")].map(h => el("th", {scope: "col"}, h)))),

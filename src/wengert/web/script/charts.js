@@ -45,13 +45,15 @@ function ticks(low, high, most) {
 }
 
 // curves: [{name, colour, xs, ys, band?: [lows, highs], dash?}]; a value of null leaves a gap
-function curves(label, lines, {log = false, width = half(), height = 190, mark = null, unit = ""} = {}) {
-  const W = width, H = height, L = 52, R = 12, T = 10, B = 24, map = y => log ? log10(y) : y;
+function curves(label, lines, {log = false, width = half(), height = 190, mark = null, unit = "", range = null} = {}) {
+  const W = width, H = height, L = 52, R = 12, T = 10, B = 24;
+  const map = y => log ? log10(y) : range && Number.isFinite(y) ? Math.max(range[0], Math.min(range[1], y)) : y;
   const xs = lines.flatMap(l => l.xs), ys = lines.flatMap(l => [...l.ys, ...(l.band || []).flat()]).map(map)
     .filter(y => y !== null && y !== undefined && Number.isFinite(y));
   if (!xs.length || !ys.length) return el("p", {class: "soft"}, t("waiting for the first record"));
   const x0 = Math.min(...xs), x1 = Math.max(...xs, x0 + 1);
   let y0 = ys.reduce((a, b) => Math.min(a, b)), y1 = ys.reduce((a, b) => Math.max(a, b));
+  if (range) [y0, y1] = range;
   const air = (y1 - y0) * 0.06 || 0.5 * Math.abs(y0) || 0.5;
   y0 -= air;
   y1 += air;
@@ -83,6 +85,8 @@ function curves(label, lines, {log = false, width = half(), height = 190, mark =
   if (mark !== null) picture.append(svg("line", {x1: X(mark), x2: X(mark), y1: T, y2: H - B, class: "now"}));
   return picture;
 }
+
+const legendOf = lines => el("ul", {class: "legend"}, lines.map(l => el("li", {}, el("i", {class: "swatch", style: {background: l.colour}}), l.name)));
 
 const logName = y => Math.abs(y - Math.round(y)) < 1e-9 && Math.abs(y) > 2.5 ? `10${raised(Math.round(y))}` : number(+(10 ** y).toPrecision(1));
 

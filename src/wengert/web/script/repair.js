@@ -1,10 +1,10 @@
 // What was tried, and whether it helped: loss before and after, side by side, with the spread over seeds.
 function repairs(repair) {
   if (!repair) return [];
-  const parts = [], m = repair.metric;
+  const parts = [], m = repair.metric, said = m && /accuracy|share|准确率/.test(m.name) ? percent : number;
   parts.push(el("div", {class: "outcome"}, el("p", {class: "verdict", "data-healthy": !!repair.repaired},
     el("span", {class: "sign", "aria-hidden": "true"}, repair.repaired ? "✓" : "!"), head(repair.repaired ? "repaired" : "not repaired")),
-  m ? el("p", {class: "metric"}, `${head(m.name)} `, el("b", {}, percent(m.before)), " → ", el("b", {}, percent(m.after))) : null));
+  m ? el("p", {class: "metric"}, `${head(m.name)} `, el("b", {}, said(m.before)), " → ", el("b", {}, said(m.after))) : null));
   for (const a of repair.attempts || []) parts.push(attempt(a));
   return parts;
 }
@@ -19,12 +19,12 @@ function attempt(a) {
     lines.push({name: t(key), colour, dash, xs, ys: pick(v => v.reduce((s, x) => s + x, 0) / v.length),
       band: [pick(v => Math.min(...v)), pick(v => Math.max(...v))]});
   }
-  const c = a.criterion || {};
+  const c = a.criterion || {}, learned = a.learned || {}, share = x => percent(Math.max(0, x ?? 0));
   return el("article", {class: "card attempt"},
     el("div", {}, el("h3", {}, phrase(a.remedy || "")), el("p", {}, phrase(a.reason || "")),
       el("p", {}, el("span", {class: "tag", "data-good": a.verdict === "helped"}, head(a.verdict || ""))),
+      learned.after !== undefined && learned.after !== null ? el("p", {class: "soft"}, `${t("Learned")}: ${share(learned.before)} → ${share(learned.after)}`, el("small", {}, ` ${long("learned")}`)) : null,
       c.before !== undefined ? el("p", {class: "soft"}, `${t("Criterion")}: ${number(c.before)} → ${number(c.after)}`) : null),
-    lines.length ? el("figure", {}, el("figcaption", {}, t("Loss"), el("ul", {class: "legend"}, lines.map(l =>
-      el("li", {}, el("i", {class: "swatch", style: {background: l.colour}}), l.name)))),
+    lines.length ? el("figure", {}, el("figcaption", {}, t("Loss"), legendOf(lines)),
     curves(t("Loss"), lines, {height: 170, width: roomy(0.62)})) : null);
 }

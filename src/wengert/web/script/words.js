@@ -43,6 +43,20 @@ const WORDS = {zh: {
   "critical": "临界", "factor of the gradient's square, layer by layer": "每层梯度平方的倍数", "variance that the signal comes to": "信号方差的极限",
   "a signal gets through": "信号能否传到底", "yes": "能", "no": "不能", "In theory, before any training": "理论(训练之前)", "at the loss": "在损失处", "gradient at the input end": "输入端的梯度",
   "Jacobians from layer to layer": "逐层雅可比矩阵", "singular values": "奇异值", "No single line": "无单独的源代码行",
+  "dead share of units": "死亡神经元的比例", "saturated share of values": "饱和数值的比例", "effective rank of activations": "激活的有效秩",
+  "gradients' likeness to white noise": "梯度与白噪声的相似度", "dead and saturated, in the worst layer": "死亡与饱和(最差的一层)",
+  "root mean square": "均方根", "Learned": "学到的部分", "bias": "偏置", "operator": "运算", "gates": "门控", "graph": "计算图",
+  "needed, and not enough by itself": "必要，但单独不够", "learns too little": "学得太少", "trial": "短程试验",
+  "test accuracy": "测试准确率", "squared error": "平方误差", "test error": "测试误差", "validation accuracy": "验证准确率",
+  "decades by layer": "各层的数量级", "gain of weights (median)": "权重增益(中位数)", "signal that differs between examples": "随样本而变的信号",
+  "rms of the output": "输出的均方根", "layers without gradient": "没有梯度的层", "smallest decades": "最小的数量级", "steps": "步数",
+  "decades from the last steps to the first": "从最后一步到第一步的数量级", "gradient by step": "各步的梯度", "size of outputs by layer": "各层输出的大小",
+  "loss at multiples of the step": "步长倍数处的损失", "dead share by layer": "各层的死亡比例", "loss by step": "各步的损失",
+  "learning rate that works": "可行的学习率", "saturated share by layer": "各层的饱和比例", "mean size of inputs": "输入的平均大小", "dead share": "死亡比例",
+  "layers of equal units": "神经元全同的层", "noise scale": "噪声尺度", "batch": "批次大小", "promised share of the loss": "预期降低的损失比例",
+  "lowest loss possible": "可达到的最低损失", "gain by step": "每步的增益", "gain of weights by layer": "各层的权重增益", "examples": "样本数",
+  "compared": "比较的形状", "mean over spread": "均值与散布之比", "widest over middle": "最宽与中位之比", "targets outside": "范围之外的目标",
+  "least": "最小可能值", "of a constant": "常数输出的值", "fallen": "已降低的比例", "cosine of gradients of inputs that nearly agree": "相近输入的梯度的余弦", "at first": "开始时", "now": "现在",
 }};
 const LONG = {
   en: {
@@ -52,6 +66,9 @@ const LONG = {
     backward: "The gradient, from the loss back to the input", forward: "The signal, from the input to the loss",
     shares: "Exact shares of the gradient; they add up to 100 %. A negative share works against the rest.",
     theory: "Mean-field theory of wide layers, from the weights as they stand, without data (Schoenholz et al. 2017).",
+    parts: "Each row is a layer, each column a recorded step; colour is the share, from none (grey) to all.",
+    spectrum: "For one example: how far each layer stretches (above 1) or shrinks what comes from the layer before, direction by direction. The dot is their root mean square.",
+    learned: "of what a constant output costs, on examples kept back",
     ranges: "Each row is a parameter or layer, each column a recorded step; colour is the size, in decades against the middle of the picture.",
   },
   zh: {
@@ -60,6 +77,10 @@ const LONG = {
     backward: "梯度：从损失回到输入", forward: "信号：从输入到损失",
     shares: "梯度的精确占比，总和为 100 %。负的占比表示与其余部分方向相反。",
     theory: "宽层的平均场理论，只看当前权重，不用数据(Schoenholz et al. 2017)。",
+    parts: "每行是一层，每列是一次记录；颜色表示比例，从无(灰)到全部。",
+    spectrum: "对一个样本：每一层在各个方向上把前一层的输出拉伸(大于 1)或压缩(小于 1)多少。圆点是均方根。",
+    learned: "(留出样本上，相对于常数输出的损失)",
+    healthy: "没有发现问题：梯度以可训练的大小到达每一层。",
     ranges: "每行是一个参数或层，每列是一次记录；颜色表示大小(相对于全图中位数的数量级)。",
   },
 };
