@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import wengert as wg
-from wengert import nn
+from wengert import nn, optim
 from wengert.errors import ArgumentError, DTypeError, OutOfRangeError, ShapeError
 
 X = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
@@ -86,3 +86,39 @@ def test_attributes_that_cannot_be_traced_are_refused_when_assigned() -> None:
             model.thing = bad
     for good in (1, "a", None, wg.tanh, nn.Linear, np.float32, frozenset((1,)), {"a": [X, 1]}, object(), X.dtype):
         model.thing = good
+
+
+def test_names_of_other_libraries_are_answered() -> None:
+    x, model = wg.ones(3), nn.Linear(2, 2)
+    for name, text in (("view", "reshape"), ("numpy", "np.asarray"), ("backward", "value_and_grad"), ("cuda", "moved")):
+        with pytest.raises(AttributeError, match=text):
+            getattr(x, name)
+    assert not hasattr(x, "T") and not hasattr(x, "mT") and wg.ones((2, 3)).T.shape == (3, 2)
+    with pytest.raises(AttributeError, match=r"x\.T is for matrices.*got shape \(3,\)"):
+        x.T  # noqa: B018
+    with pytest.raises(AttributeError, match="'Linear' object has no attribute 'cuda'; here: arrays live"):
+        model.cuda()
+    with pytest.raises(ArgumentError, match=r"model\.to\('cuda:0'\)"):
+        model.to("cuda:0")
+
+
+def test_one_hot() -> None:
+    np.testing.assert_array_equal(np.asarray(nn.functional.one_hot([0, 2])), [[1, 0, 0], [0, 0, 1]])
+    np.testing.assert_array_equal(np.asarray(nn.functional.one_hot(np.array([1]), 3)), [[0, 1, 0]])
+    assert nn.functional.one_hot([1]).dtype == np.int64
+    with pytest.raises(OutOfRangeError, match="between 0 and 3, but there are 3 rows"):
+        nn.functional.one_hot([0, 3], 3)
+
+
+def test_gradients_that_are_none() -> None:
+    model = nn.Sequential(nn.Linear(4, 2))
+    optimizer = optim.SGD(model)
+    grads = wg.grad(lambda m: m(X).sum())(model)
+    with pytest.raises(ArgumentError, match="gradients of a Sequential, got None"):
+        optimizer.update(model, None)
+    for wrong in ([wg.ones(2)], {"weight": wg.ones(2)}, (wg.asarray(0.0), grads), wg.ones(3)):
+        with pytest.raises(ArgumentError, match=r"(?s)belong to another tree.*only in the model: 0\.weight, 0\.bias"):
+            optimizer.update(model, wrong)
+    for name, text in (("step", r"optimizer\.update"), ("zero_grad", "values"), ("state_dict", r"train\.save")):
+        with pytest.raises(AttributeError, match=text):
+            getattr(optimizer, name)

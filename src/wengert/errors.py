@@ -26,6 +26,10 @@ class ArgumentError(WengertError, TypeError):
     """An argument of the wrong kind."""
 
 
+class NoAttributeError(WengertError, AttributeError):
+    """An attribute that an object, or an array of this shape, doesn't have."""
+
+
 class EscapedTraceError(WengertError, RuntimeError):
     """A value was used after the transformation that made it had ended."""
 

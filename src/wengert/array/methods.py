@@ -10,7 +10,7 @@ import numpy as np
 
 from wengert.array.dtypes import require_cpu
 from wengert.array.manipulation import unstack
-from wengert.errors import ArgumentError, DTypeError
+from wengert.errors import ArgumentError, DTypeError, NoAttributeError
 from wengert.ir.array import Array, concrete
 from wengert.ops.shape import permute
 from wengert.source import at_user_line
@@ -101,15 +101,13 @@ def _length(x: Array) -> int:
 
 def _transposed(x: Array) -> Array:
     if x.ndim != 2:
-        raise ArgumentError(
-            f"x.T is for matrices, got shape {x.shape}; use x.mT for stacks or wg.permute_dims{at_user_line()}"
-        )
+        raise NoAttributeError("T")  # said by Array.__getattr__, so that hasattr(x, "T") is False
     return permute(x, (1, 0))
 
 
 def _matrix_transposed(x: Array) -> Array:
     if x.ndim < 2:
-        raise ArgumentError(f"x.mT needs at least two dimensions, got shape {x.shape}{at_user_line()}")
+        raise NoAttributeError("mT")
     return permute(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
 
 

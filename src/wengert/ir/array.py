@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from wengert.errors import AbstractValueError
+from wengert.errors import AbstractValueError, NoAttributeError
 from wengert.ir.types import ArrayType, Shape
 from wengert.module import moments
 from wengert.source import at_user_line
+from wengert.spelling import ARRAY, instead
 
 
 class Array:  # noqa: PLW1641  its operators and its hash are attached with the rest
@@ -103,8 +104,15 @@ class Array:  # noqa: PLW1641  its operators and its hash are attached with the 
         def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray: ...
 
     def __getattr__(self, name: str) -> Any:  # attached methods are found before this is reached
-        raise AttributeError(
-            f"an Array has no attribute {name!r}; functions live at top level, as in the array API standard (wg.sin(x))"
+        if name in ("T", "mT"):  # a property that raised
+            fits = "matrices; use x.mT for stacks of them" if name == "T" else "matrices and stacks of them"
+            raise NoAttributeError(
+                f"x.{name} is for {fits}, or wg.permute_dims; got shape {self.shape}{at_user_line()}"
+            )
+        other = instead(name, ARRAY)
+        raise NoAttributeError(
+            f"an Array has no attribute {name!r}"
+            + (other or "; functions live at top level, as in the array API standard (wg.sin(x))")
         )
 
 

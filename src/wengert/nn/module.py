@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from wengert import tree
-from wengert.errors import ArgumentError
+from wengert.errors import ArgumentError, NoAttributeError
 from wengert.ir.array import Array, WeakArray
 from wengert.ir.types import as_dtype, uint32
 from wengert.module import Module as Traced
@@ -24,6 +24,7 @@ from wengert.nn.text import module_text
 from wengert.ops.promote import as_array, convert
 from wengert.random.keys import fold_in, split
 from wengert.source import at_user_line
+from wengert.spelling import DEVICE, MODULE, instead
 
 Around = Callable[["Module", tuple[Any, ...], dict[str, Any]], Any]
 _around: ContextVar[Around | None] = ContextVar("_around", default=None)
@@ -98,6 +99,9 @@ class Module(Traced):
         if type(value) not in _PLAIN:
             refuse_untraceable(value, f"{type(self).__name__}.{name}")
         super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Any:  # nothing of that name is there
+        raise NoAttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{instead(name, MODULE)}")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         around = _around.get()
@@ -286,6 +290,8 @@ class Module(Traced):
 
     def to(self, dtype: Any) -> Self:
         """Convert all floating parameters and buffers to `dtype`, in place; returns the module."""
+        if isinstance(dtype, str) and dtype.split(":")[0] in ("cpu", "cuda", "mps", "gpu"):
+            raise ArgumentError(f"model.to({dtype!r}): {DEVICE}; model.to takes an element type{at_user_line()}")
         target = as_dtype(dtype)
         for e in entries(self):
             if e.value.dtype.kind == "f" and e.value.dtype != target:

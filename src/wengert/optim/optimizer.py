@@ -9,7 +9,7 @@ import numpy as np
 
 from wengert.array.elementwise import conj, imag, real
 from wengert.array.manipulation import stack
-from wengert.errors import ArgumentError
+from wengert.errors import ArgumentError, NoAttributeError
 from wengert.ir.array import Array
 from wengert.ir.types import float64, int64
 from wengert.module import Module
@@ -17,6 +17,7 @@ from wengert.ops.complex import complex_
 from wengert.ops.promote import as_array, convert
 from wengert.optim.parameters import Chooser, Slot, Where, describe, listed, matching_gradients, parameters
 from wengert.source import at_user_line
+from wengert.spelling import OPTIMIZER, instead
 
 State = dict[str, Array]
 Settings = dict[str, Any]
@@ -154,6 +155,9 @@ class Optimizer(Module):
         self.rates = [self._rate(value), *self.rates[1:]]
 
     lr = learning_rate
+
+    def __getattr__(self, name: str) -> Any:  # nothing of that name is there
+        raise NoAttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{instead(name, OPTIMIZER)}")
 
     def current_rates(self) -> list[Array]:
         """The learning rate of each group (first that of the rest) at the next update."""

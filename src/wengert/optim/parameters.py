@@ -189,6 +189,11 @@ def matching_gradients(model: Any, mine: Sequence[Slot], grads: Any) -> list[Any
     Raises:
         ArgumentError: `grads` is a tree of another model, or a gradient has another shape.
     """
+    if grads is None or isinstance(grads, (bool, int, float, str)):
+        raise ArgumentError(
+            f"update takes the gradients of a {type(model).__name__}, got {grads!r}; pass what "
+            f"wg.grad(loss_fn)(model, …) returned{at_user_line()}"
+        )
     theirs = {s.path: s.value for s in slots(grads, tied=False)}
     known = {s.path for s in slots(model, tied=False)}
     wrong = [dotted(p) for p in theirs if p not in known]
@@ -219,7 +224,7 @@ def holds_none(x: Any, path: Sequence[Any]) -> bool:
                 return False
             x = x[key]
         elif isinstance(x, (list, tuple)):
-            if key >= len(x):
+            if not isinstance(key, int) or key >= len(x):
                 return False
             x = x[key]
         elif key in getattr(x, "__dict__", ()):

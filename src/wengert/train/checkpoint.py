@@ -148,7 +148,7 @@ def fill(
                 for title, names in (
                     ("not in the file", missing),
                     ("only in the file", extra),
-                    ("of another type", wrong),
+                    ("of another shape or type", wrong),
                 )
                 if names
             )

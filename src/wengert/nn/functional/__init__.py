@@ -46,6 +46,7 @@ from wengert.nn.functional.dropout import gumbel_softmax as gumbel_softmax
 from wengert.nn.functional.dropout import rrelu as rrelu
 from wengert.nn.functional.embedding import embedding as embedding
 from wengert.nn.functional.embedding import embedding_bag as embedding_bag
+from wengert.nn.functional.embedding import one_hot as one_hot
 from wengert.nn.functional.linear import bilinear as bilinear
 from wengert.nn.functional.linear import linear as linear
 from wengert.nn.functional.multilabel import multilabel_margin_loss as multilabel_margin_loss

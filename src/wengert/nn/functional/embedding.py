@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from wengert.array.taking import one_hot as classes_one_hot
 from wengert.diff.stop_gradient import stop_gradient_p
 from wengert.errors import ArgumentError, OutOfRangeError, ShapeError
-from wengert.ir.array import Array
+from wengert.ir.array import Array, concrete
 from wengert.ir.scope import region
 from wengert.nn.functional.inputs import as_floating, as_input, as_integers
 from wengert.ops.arithmetic import maximum
@@ -48,6 +49,23 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Array:
         raise ArgumentError(f"embedding: padding_idx is {padding_idx}, but there are {rows} rows{at_user_line()}")
     padding = reshape(positions == padding_idx % rows, (*positions.shape, 1))
     return select(padding, stop_gradient_p.bind(out), out)
+
+
+def one_hot(x: Any, num_classes: int = -1) -> Array:
+    """Zeros with a 1 at position `x` along a new last axis, as integers; see `wg.one_hot` for other types and axes.
+
+    Args:
+        x: integers of any shape.
+        num_classes: length of the new axis; -1 for one more than the largest, where the numbers are known.
+
+    Raises:
+        OutOfRangeError: a number is no class, where it is known.
+    """
+    x = as_integers(x, "one_hot: the classes")
+    if num_classes == -1:
+        num_classes = int(np.max(concrete(x, "one_hot without num_classes: the largest class"), initial=-1)) + 1
+    _check_positions(x, num_classes, "one_hot")
+    return classes_one_hot(x, num_classes, dtype=np.int64)
 
 
 def _check_positions(positions: Array, rows: int, what: str) -> None:
