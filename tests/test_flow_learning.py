@@ -104,3 +104,20 @@ def test_losses_of_different_kinds_are_not_compared():
     assert first.kind == "loss pairing"
     proof = flow.verify(recipe, first.remedies[0].apply(recipe), batches=(MANY, LABELS), steps=150, executor="numpy")
     assert proof.helped and "loss that fits" in proof.reason and proof.loss.after.mean > proof.loss.before.mean
+
+
+def test_a_model_of_pytorch_is_diagnosed_mended_and_given_back():
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    theirs, ours = ([m(10, 16), *[p for _ in range(9) for p in (s(), m(16, 16))], s(), m(16, 3)]
+                    for m, s in ((torch.nn.Linear, torch.nn.Sigmoid), (nn.Linear, nn.Sigmoid)))  # fmt: skip
+    theirs, ours = torch.nn.Sequential(*theirs), nn.Sequential(*ours)
+    ours.load_state_dict(theirs.state_dict())
+    x, y = torch.tensor(MANY), torch.tensor(LABELS)
+    report = flow.diagnose(ours, loss_fn, x, y, optimizer=optim.Adam(ours, 1e-3))
+    assert report.verdict == "vanishing" and report.findings[0].source == "activation"
+    mended = report.findings[0].remedies[0].apply(ours)
+    theirs.load_state_dict({k: torch.tensor(np.asarray(v)) for k, v in mended.state_dict().items()})
+    for i in range(1, 21, 2):
+        theirs[i] = torch.nn.ReLU()
+    np.testing.assert_allclose(theirs(x).detach().numpy(), np.asarray(mended(x)), rtol=1e-4, atol=1e-5)

@@ -12,7 +12,7 @@ from wengert.flow.findings_data import data_findings
 from wengert.flow.findings_depth import depth_findings
 from wengert.flow.findings_plain import plain_findings
 from wengert.flow.findings_time import time_findings
-from wengert.flow.findings_training import UNLEARNED, Trial, noise_findings, rate_findings, trial
+from wengert.flow.findings_training import LEARNS, UNLEARNED, Trial, noise_findings, rate_findings, trial
 from wengert.flow.findings_units import alike_findings, dead_findings, saturation_findings
 from wengert.flow.findings_wiring import nonfinite_findings, pairing_findings, wiring_findings
 from wengert.flow.recipe import Recipe
@@ -24,8 +24,8 @@ STRONG = 0.6  # from which on no other is looked for among the training settings
 HARD = ("disconnected", "frozen", "loss pairing", "identical inputs")  # what no trial can excuse
 CHAOTIC = ("exploding", "saturation", "large initialisation")  # by which a batch can be learned by heart
 CERTAIN = 0.9
-GRAVE = 0.85  # from which on a trial has to bring the loss
-TOLD = 0.45  # down to this share of that with targets exchanged
+TOLD = 0.5  # of the loss with targets exchanged: where a trial has to get to at severity 3/4
+STEEP = 4.4  # how much less for each unit of severity more
 CAUSES = {"dead units": ("vanishing", "missing shortcut", "small initialisation"),
           "saturation": ("vanishing", "large initialisation", "missing shortcut", "exploding"),
           "disconnected": ("vanishing", "dead units"),
@@ -110,8 +110,8 @@ def excused(f: Finding, tried: Trial) -> None:
     if f.kind == "short memory":  # a batch can be told apart by its last steps
         certain = f.severity >= 0.7 and tried.start >= UNLEARNED
     learned = tried.finite and tried.start < UNLEARNED and tried.end < UNLEARNED
-    if f.severity >= GRAVE and math.isfinite(tried.start):
-        learned = learned or (tried.learns and tried.end < TOLD)  # a batch is learned by the last layers at length
+    if math.isfinite(tried.start):
+        learned = learned or (tried.learns and tried.end < needed(f.severity))
     else:
         learned = learned or tried.learns
     if not certain and learned:
@@ -120,6 +120,11 @@ def excused(f: Finding, tried: Trial) -> None:
             f"; yet it learns: {len(tried.losses) - 1} steps on this batch bring the loss from {tried.losses[0]:.3g} "
             f"to {tried.losses[-1]:.3g}"
         )
+
+
+def needed(severity: float) -> float:
+    """How far a trial has to bring the loss down: a batch is learned by the last layers alone, if only slowly."""
+    return min(LEARNS, max(0.05, TOLD - STEEP * (severity - 0.75)))
 
 
 def ranked(found: list[Finding]) -> list[Finding]:

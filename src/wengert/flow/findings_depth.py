@@ -26,6 +26,7 @@ VANISHING = -2.2  # decades at which plain nets of digits stop learning; PyTorch
 EXPLODING = 1.5
 WILD = 3.7  # decades from which on what is learned doesn't carry over to other examples
 LARGE_GAIN = 2.9  # σ_w √fan_in, of which √2 keeps a ReLU's scale, and twice that no activation's
+OUTSIZED = 6.0  # the same in nets that are normalised elsewhere
 SMALL_SIGNAL = 1e-2  # rms of the last layer's input over that of the first's
 DEEP = 16  # layers with weights from which on plain nets of good scale shatter
 NEAR, SHATTERED = 0.1, 0.3  # distance of inputs, as a share of their size; cosine of their gradients
@@ -282,7 +283,7 @@ def wrong_scale(case: Case) -> list[Finding]:
     """Weights far larger or smaller than keeps a signal's scale, in nets too shallow to explode or vanish."""
     hidden = case.layers
     if not hidden or case.normalised:
-        return []
+        return outsized(case)
     gains = [gain(c) for c in hidden]
     middle = float(np.median(gains))
     last = hidden[-1]
@@ -305,6 +306,23 @@ def wrong_scale(case: Case) -> list[Finding]:
         return [Finding("small initialisation", [c.name for c in hidden], cause, "weights", 0.6, evidence,
                         {"weights": 1.0}, mending(case, "weights", small=True))]  # fmt: skip
     return []
+
+
+def outsized(case: Case) -> list[Finding]:
+    """Layers with wild weights in a net that is normalised elsewhere, and not right behind them."""
+    calls = case.profile.calls
+    behind = {a.name: b.module for a, b in itertools.pairwise(calls)}
+    bad = [c for c in case.layers if gain(c) > OUTSIZED and not isinstance(behind.get(c.name), layers.NORMS)]
+    if not bad:
+        return []
+    worst = max(map(gain, bad))
+    cause = (
+        f"{len(bad)} layers have weights with σ√fan_in up to {worst:.2g}, {usual_gain(case):.2g} would keep the scale; "
+        "no normalisation follows them"
+    )
+    evidence = {"gain of weights by layer": {c.name: finite(gain(c), 3) for c in bad}}
+    return [Finding("large initialisation", [c.name for c in bad], cause, "weights", 0.75, evidence, {"weights": 1.0},
+                    [*mending(case, "weights", small=False), *holding(case)])]  # fmt: skip
 
 
 def shattered(case: Case, steps: list[tuple[Call, float]]) -> list[Finding]:

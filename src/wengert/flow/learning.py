@@ -17,7 +17,7 @@ from wengert import tree
 from wengert.array.creation import zeros
 from wengert.diff.derivatives import value_and_grad
 from wengert.errors import WengertError
-from wengert.flow.profile import Batch, checked_loss
+from wengert.flow.profile import Batch, checked_batch, checked_loss
 from wengert.flow.recipe import copied, endless
 from wengert.flow.remedies.layers import last_of
 from wengert.flow.remedies.surgery import calls
@@ -34,7 +34,13 @@ def split(data: Any) -> tuple[Any, Batch]:
     """What is trained on, and examples that are kept back: of arrays or a list of batches a fifth.
 
     Where there are too few, or a loader hands them out, the first batch is judged by, without being kept back.
+
+    Raises:
+        ArgumentError: arrays that hold NaN or nothing.
     """
+    if isinstance(data, (tuple, list)):
+        for batch in data if isinstance(data, list) else [data]:
+            checked_batch(batch)
     if isinstance(data, list) and len(data) >= 1 / SHARE and _alike(data):
         kept = max(1, min(int(SHARE * len(data)), MOST // max(len(data[0][0]), 1)))
         return data[:-kept], tree.map(lambda *parts: np.concatenate([np.asarray(p) for p in parts]), *data[-kept:])

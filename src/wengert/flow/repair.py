@@ -142,6 +142,11 @@ def repair(
     data = batch if batches is None else batches
     looked = tuple(batch) if batches is not None and batch else next(endless(data))
     chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    if not chosen or steps < 2 or most < 1:
+        raise ArgumentError(
+            f"flow.repair: {len(chosen)} seeds, {steps} steps, {most} remedies; expected 1, 2 and 1 at least"
+            + at_user_line()
+        )
     search = Search(first, known, data, looked, steps, chosen, progress, executor)
     recipe, before, after, repaired = search.run(most)
     return Repair(recipe.model, Record(before, after, search.attempts), recipe, repaired)

@@ -142,10 +142,10 @@ class Search:
         before = report = self.report(self.first)
         start = base = Training(self.first, self)
         if before.healthy and self.share(self.first) >= SETTLED:
-            return self.first, before, before, True
+            return self.first, before, Report(before.case, before.findings), True
         start.reach(self.steps)
         if before.healthy and self.goes_on(start):
-            return self.first, before, before, True
+            return self.first, before, Report(before.case, before.findings), True
         while len(self.attempts) < most and not (self.kept and report.healthy and base.learned() >= SETTLED):
             step = self.round(report, base, most)
             if step is None:
@@ -153,7 +153,7 @@ class Search:
             base, report = step.runs, step.report or report
             self.worst_first(base, start)
         if not self.kept:
-            return self.first, before, before, False
+            return self.first, before, Report(before.case, before.findings), False
         start.reach(base.length)
         better, _ = compared(start.recipe, base.recipe, start.curves, base.curves, base.shares())
         better = better or self.steadier(start, base)

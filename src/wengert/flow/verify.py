@@ -147,19 +147,17 @@ def verify(
             f"flow.verify: {len(chosen)} seeds, {steps} steps; expected 1 and 2 at least{at_user_line()}"
         )
     shown = Shown(progress, 2 * steps * len(chosen))
+    first.objective(), second.objective()  # or an error
     data, kept = split(batches)
+    constants = [constant_loss(r.model, r.loss_fn, kept) for r in (first, second)]  # type: ignore[arg-type]
     before = [run(first, data, steps, s, shown, executor) for s in chosen]
     after = [run(second, data, steps, s, shown, executor) for s in chosen]
     shown.end()
-    shares = [told(r, curves, kept) for r, curves in ((first, before), (second, after))]
+    shares = [
+        [learned(c.model, r.loss_fn, kept, constant) if c.finite else -math.inf for c in curves]  # type: ignore[arg-type]
+        for r, constant, curves in zip((first, second), constants, (before, after), strict=True)
+    ]
     return judge(first, second, before, after, next(endless(data)), steps, (shares[0], shares[1]))
-
-
-def told(recipe: Recipe, curves: list[Curve], kept: Batch) -> list[float]:
-    """The share of a constant output's loss that is gone after each run."""
-    loss_fn = recipe.objective() if recipe.loss_fn is None else recipe.loss_fn
-    constant = constant_loss(recipe.model, loss_fn, kept)
-    return [learned(c.model, loss_fn, kept, constant) if c.finite else -math.inf for c in curves]
 
 
 def run(recipe: Recipe, batches: Any, steps: int, seed: int, shown: Any, executor: str | None = None) -> Curve:
