@@ -29,7 +29,7 @@ MOST_RUNS = 200
 class TimedBuild(Build):
     """Adds up the nanoseconds that the first thread spends in each statement, in a global of its own."""
 
-    by_table = False
+    by_grains = by_table = False
 
     def __init__(self, graph: Graph, target: Target, donated: Any):
         self.timed: list[tuple[Statement, str]] = []

@@ -70,6 +70,7 @@ class Build:
     """A graph on its way to machine code: `.program`, its statements; `.text`, the LLVM code; `code()`, the end."""
 
     flow: Callable[..., Flow] = Flow
+    by_grains = True  # whether statements may run grain by grain
     by_table = True  # whether long programs may become tables
 
     def __init__(self, graph: Graph, target: Target, donated: Mapping[int, Sequence[int]] | None = None):

@@ -8,12 +8,14 @@ of its windows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 
 from wengert.execute.native.blocks import call_block
+from wengert.execute.native.costs import cost as moved
 from wengert.execute.native.emit import I8, I64, memory_type
 from wengert.execute.native.evaluate import call_step, still
 from wengert.execute.native.flow import Turns
@@ -36,6 +38,7 @@ from wengert.execute.native.threads import part_of, run_by_all
 from wengert.execute.native.views import Buffer, View
 
 LONG = 100  # statements from which on they stand in a table
+NEAR = 1.0  # of each thread's second-level cache: what touches less finds its numbers there anyway
 _DATA = object.__basicsize__  # where an ndarray object keeps its data pointer: behind the header of every object
 
 
@@ -46,7 +49,11 @@ def emit_segment(build: Any, statements: list[Statement], name: str) -> None:
     if build.by_table and len(rows) >= LONG:
         segment.run_table(rows)
     else:
-        segment.flow.run(statements, {})
+        for group in _together(statements, build) if build.by_grains else [statements]:
+            if len(group) > 1 and build.by_grains:
+                segment.run_by_grains(group)
+            else:
+                segment.flow.run(group, {})
     segment.b.ret_void()
     if segment.me:
         run_by_all(build.module, name, segment.function, build.threads, sum(map(cost, statements)))
@@ -101,6 +108,38 @@ class _Segment:
                     self.parts[statement.split] = part_of(self.b, statement.split, *self.me)
             args += self.parts[statement.split]
         self.b.call(kernel, args)
+
+    # Grain by grain
+
+    def run_by_grains(self, group: Sequence[Statement]) -> None:
+        """All statements for one grain of the thread after the other: what one leaves, the next finds in the cache."""
+        b, (thread, threads) = self.b, self.me
+        kernels = [self.build.kernel(s) for s in group]
+        args = [[self.flow.pointer(v, {}) for v in windows.views] for _, windows in kernels]
+        number = I64(_grains(group[0]))
+
+        def bound(t: ir.Value) -> ir.Value:
+            return b.udiv(b.mul(t, number), threads)
+
+        first, last = bound(thread), bound(b.add(thread, I64(1)))
+        before, (head, body, after) = b.block, (self.function.append_basic_block() for _ in range(3))
+        b.branch(head)
+        b.position_at_end(head)
+        grain = b.phi(I64)
+        grain.add_incoming(first, before)
+        b.cbranch(b.icmp_unsigned("<", grain, last), body, after)
+        b.position_at_end(body)
+        for s, (kernel, _), pointers in zip(group, kernels, args, strict=True):
+            split = s.split  # type: ignore[union-attr]
+            assert split is not None
+            begin = b.mul(grain, I64(split.size))
+            end = b.add(begin, I64(split.size))
+            if split.grains * split.size != split.extent:
+                end = b.select(b.icmp_unsigned("<", end, I64(split.extent)), end, I64(split.extent))
+            b.call(kernel, [*pointers, begin, end])
+        grain.add_incoming(b.add(grain, I64(1)), b.block)
+        b.branch(head)
+        b.position_at_end(after)
 
     # By a table
 
@@ -181,6 +220,26 @@ class _Segment:
         table.initializer, table.global_constant, table.linkage = ir.Constant(kind, data), True, "internal"
         table.align = I64.width // 8
         return self.b.bitcast(table, I64.as_pointer())
+
+
+def _grains(s: Statement) -> int:
+    """How many grains a statement is dealt in, if it may run grain by grain with its neighbours; else 0."""
+    return s.split.grains if type(s) in (Nest, Reduction) and s.split is not None else 0  # type: ignore[union-attr]
+
+
+def _together(statements: Sequence[Statement], build: Any) -> Iterator[list[Statement]]:
+    """Rows of statements that are dealt alike, without a barrier between, and go over more than a cache holds.
+
+    Where no barrier stands, what a grain of one statement reads was written by the same grain of others, if by any of
+    these; so the grains might as well be threads, and their order is free.
+    """
+    for grains, row in groupby(statements, _grains):
+        group = list(row)
+        cache = build.target.caches[1]
+        if grains and len(group) > 1 and sum(moved(s)[1] for s in group) > NEAR * cache * build.threads:
+            yield group
+        else:
+            yield from ([s] for s in group)
 
 
 def _singly(statements: Sequence[Statement]) -> Iterator[tuple[Statement, bool]]:
