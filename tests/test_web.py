@@ -141,6 +141,14 @@ def test_only_this_machine_is_answered(server: Server) -> None:
     assert get(server, "/run.json", Sec_Fetch_Site="cross-site")[0] == 403
     assert get(server, "/run.json", Sec_Fetch_Site="same-site")[0] == 403
     assert get(server, "/run.json", Sec_Fetch_Site="same-origin")[0] == 200
+    for origin in (
+        "http://evil.example",
+        "null",
+        f"https://127.0.0.1:{server.port}",
+        f"http://127.0.0.1:{server.port}0",
+    ):
+        assert get(server, "/run.json", Origin=origin)[0] == 403, origin
+    assert get(server, "/run.json", Origin=f"http://127.0.0.1:{server.port}")[0] == 200
     for method in ("POST", "PUT", "DELETE", "OPTIONS"):
         assert get(server, "/run.json", method)[0] == 501
 

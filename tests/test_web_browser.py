@@ -200,6 +200,20 @@ def test_dead_and_saturated_shares_over_the_training(browser: Chromium, full: st
     assert browser.complaints() == []
 
 
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.024, 0.03), (0.3, 0.5), (1e-9, 2e-9), (1e-7, 3.0), (5.0, 5.0), (1e-30, 1e30)]
+)
+def test_marks_of_an_axis_lie_within_it(browser: Chromium, tmp_path: Path, low: float, high: float) -> None:
+    records = [{"kind": "step", "step": s, "loss": 1.0, "whole": {"grad_norm": v}} for s, v in enumerate((low, high))]
+    browser.open_text(page({"training": {"run": {}, "records": records}}), tmp_path, "#language=en&theme=light")
+    chart = "document.querySelector('svg[aria-label^=\"gradient norm\"]')"
+    marks = browser.run(f"[...{chart}.querySelectorAll('.grid')].map(l => +l.getAttribute('y1'))")
+    assert len(marks) >= 2 and all(10 <= y <= 166 for y in marks), marks
+    names = browser.run(f"[...{chart}.querySelectorAll('text')].map(e => e.textContent)")
+    assert len(set(names[: len(marks)])) == len(marks), names
+    assert browser.complaints() == []
+
+
 def test_singular_values_from_layer_to_layer(browser: Chromium, full: str, tmp_path: Path) -> None:
     browser.open_text(full, tmp_path, "#language=en&theme=light")
     assert browser.run("document.querySelectorAll('.spectra g').length") == 19

@@ -113,7 +113,9 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(
                 HTTPStatus.MISDIRECTED_REQUEST, "text/plain", b"This page is served to this machine only.\n"
             )
-        if self.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
+        origin = self.headers.get("Origin")
+        foreign = origin is not None and origin.removeprefix("http://") not in self.server.hosts
+        if foreign or self.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
             return self._answer(HTTPStatus.FORBIDDEN, "text/plain", b"Other sites may not read this page.\n")
         address = urlsplit(self.path)
         if address.path == "/":

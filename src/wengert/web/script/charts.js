@@ -88,20 +88,18 @@ function curves(label, lines, {log = false, width = half(), height = 190, mark =
 
 const legendOf = lines => el("ul", {class: "legend"}, lines.map(l => el("li", {}, el("i", {class: "swatch", style: {background: l.colour}}), l.name)));
 
-const logName = y => Math.abs(y - Math.round(y)) < 1e-9 && Math.abs(y) > 2.5 ? `10${raised(Math.round(y))}` : number(+(10 ** y).toPrecision(1));
+const logName = y => Math.abs(y - Math.round(y)) < 1e-9 && Math.abs(y) > 2.5 ? `10${raised(Math.round(y))}` : number(+(10 ** y).toPrecision(3));
 
 function logTicks(y0, y1) {
+  const list = [];
   if (y1 - y0 < 1.5) {
-    const list = [];
-    for (let p = Math.floor(y0); p <= y1; p++) for (const m of [1, 2, 5]) {
-      const y = p + Math.log10(m);
-      if (y >= y0 && y <= y1) list.push(y);
-    }
-    if (list.length) return list;
+    for (let p = Math.floor(y0); p <= y1; p++) for (const m of [1, 2, 5]) list.push(p + Math.log10(m));
+  } else {
+    const step = Math.max(1, Math.ceil((y1 - y0) / 5));
+    for (let y = Math.ceil(y0 / step) * step; y <= y1; y += step) list.push(y);
   }
-  const step = Math.max(1, Math.ceil((y1 - y0) / 5)), list = [];
-  for (let y = Math.ceil(y0 / step) * step; y <= y1; y += step) list.push(y);
-  return list.length ? list : [Math.round((y0 + y1) / 2)];
+  const inside = list.filter(y => y >= y0 && y <= y1);
+  return inside.length > 1 || y1 > 300 ? inside : ticks(10 ** y0, 10 ** y1, 4).filter(x => x > 0).map(Math.log10);
 }
 
 // columns stacked by kind along the depth, shrinking below the line and growing above it, and what is left at each place

@@ -3,7 +3,7 @@ const KIND_OF = {"the weights": "权重", "attention": "注意力", "pooling": "
   "the loss": "损失", "loss": "损失", "other": "其他", "activations' derivatives": "激活函数的导数", "the recurrence": "循环", "recurrence": "循环",
   "embedding": "嵌入", "dropout": "随机失活", "gate": "门控", "time": "时间传递", "all of it": "全部"};
 const kindSaid = text => KIND_OF[text] ?? text.replace(/^the (.*) derivatives$/, "$1 的导数").replace(/^the derivatives of (.*)$/, "$1 的导数").replace(/^the /, "");
-const partsSaid = text => text.split(", ").map(p => p.replace(/^([\d.]+ %) from (.*)$/, (_, share, what) => `${share} 来自${kindSaid(what)}`)).join("，");
+const partsSaid = text => text.split(", ").map(p => p.replace(/^([\d.]+ %) from (.*)$/, (_, share, what) => `${share} 来自${kindSaid(what).replace(/^\w/, " $&")}`)).join("，");
 const decadesSaid = text => text.replace(/ decades?/g, " 个数量级").replace("all of it", "全部");
 
 const SENTENCES = [
