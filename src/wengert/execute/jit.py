@@ -14,6 +14,7 @@ from wengert.control.call import Run, call_p
 from wengert.errors import ArgumentError, UnsupportedError
 from wengert.execute.collector import collector_held
 from wengert.execute.donation import Donated, candidates
+from wengert.execute.static import StaticArguments
 from wengert.explain import GraphSummary
 from wengert.ir.array import Array, WeakArray, concrete
 from wengert.ir.claims import Claims, claim, claims_of
@@ -294,8 +295,22 @@ class Bound:
         return self._jitted.profile(self._instance, *args, **kwargs)
 
 
+def _argnums(given: Any, name: str) -> tuple[int, ...]:
+    numbers = (given,) if isinstance(given, int) else tuple(given)
+    if not all(isinstance(n, int) and n >= 0 for n in numbers):
+        raise ArgumentError(
+            f"jit: {name}={given!r}; expected numbers of positional arguments, counted from 0{at_user_line()}"
+        )
+    return numbers
+
+
 def jit(
-    f: Callable[..., Any] | None = None, executor: str | None = None, donate_argnums: int | Sequence[int] = ()
+    f: Callable[..., Any] | None = None,
+    executor: str | None = None,
+    donate_argnums: int | Sequence[int] = (),
+    *,
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
 ) -> Any:
     """`f` as one program: traced at the first call with arguments of given types, then run without Python.
 
@@ -311,6 +326,9 @@ def jit(
             place and nobody else sees its memory (of a NumPy array somebody may; a copy is used). Of the NumPy executor
             nothing is gained. What a module holds needs no donation: assigned attributes replace the old ones in place
             where nobody else holds these.
+        static_argnums, static_argnames: arguments, by position or name, that are plain Python values to the program (a
+            number of layers, say, which would otherwise be traced): hashable, and each new value is compiled anew.
+            Strings, functions, booleans and None need not be named.
 
     Returns:
         A function with the arguments of `f`, and `.lower(*args)` to look at its graph. Without `f`, a decorator.
@@ -328,16 +346,27 @@ def jit(
             f"{', '.join(map(repr, EXECUTORS))}, or None for the best of them{at_user_line()}"
         )
     if f is None:
-        return lambda g: jit(g, executor, donate_argnums)
-    donated = (donate_argnums,) if isinstance(donate_argnums, int) else tuple(donate_argnums)
-    if not all(isinstance(n, int) and n >= 0 for n in donated):
-        raise ArgumentError(
-            f"jit: donate_argnums={donate_argnums!r}; expected numbers of positional arguments, counted from 0"
-            + at_user_line()
+        return lambda g: jit(
+            g, executor, donate_argnums, static_argnums=static_argnums, static_argnames=static_argnames
         )
+    donated = _argnums(donate_argnums, "donate_argnums")
     if not callable(f):
         raise ArgumentError(
             f"jit takes a function, got {type(f).__name__}; write jit(f)(x), not jit(f(x)){at_user_line()}"
+        )
+    static, names = _argnums(static_argnums, "static_argnums"), static_argnames
+    names = (names,) if isinstance(names, str) else tuple(names)
+    if static or names:
+        if isinstance(f, tree.Module) or isinstance(getattr(f, "__self__", None), tree.Module):
+            module, call = (f, type(f).__call__) if isinstance(f, tree.Module) else (f.__self__, f.__func__)  # type: ignore[attr-defined]
+            made = jit(
+                call, executor, [n + 1 for n in donated], static_argnums=[n + 1 for n in static], static_argnames=names
+            )
+            return functools.partial(made, module)
+        if given := set(static) & set(donated):
+            raise ArgumentError(f"jit: argument {min(given)} is static, so it can't be donated{at_user_line()}")
+        return StaticArguments(
+            f, static, names, lambda g, free: Jitted(g, executor, [k for k, i in enumerate(free) if i in donated])
         )
     if isinstance(f, tree.Module):
         return Bound(Jitted(type(f).__call__, executor, [n + 1 for n in donated]), f)
