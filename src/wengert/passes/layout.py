@@ -17,6 +17,8 @@ from wengert.ops.reduce import sum_p
 from wengert.ops.shape import broadcast_to_p, permute, permute_p, reshape
 from wengert.passes.rewrite import Rewriter, rewrite
 
+DENSE = 16  # elements along an axis that is worth going along: two vectors
+
 
 def fold_layout(graph: Graph) -> Graph:
     """`graph` with permutations of a product's operands and result folded into its axes, where they can say it."""
@@ -67,6 +69,24 @@ def _result(r: Rewriter, p: Primitive, args: Sequence[Array], params: Params) ->
     if axes[lead:] == left + right:
         return dot_general_p.bind(x, y, batch=batch, contract=contract)
     return dot_general_p.bind(y, x, batch=batch[::-1], contract=contract[::-1])
+
+
+def _last_stays_last(r: Rewriter, p: Primitive, args: Sequence[Array], params: Params) -> Array | None:
+    """A permuted product whose last axis is one of the first operand's: exchanged, the operands leave it the last one.
+
+    What reads the result goes along its last axis, which then is dense.
+    """
+    (out,), axes = args, params["axes"]
+    node = r.made_by(out, dot_general_p)
+    if node is None or not r.used_once(out):
+        return None
+    (x, y), (bx, by), (cx, cy) = node.inputs, node.params["batch"], node.params["contract"]
+    lead, split = len(bx), x.ndim - len(cx)
+    if not lead <= axes[-1] < split or split == out.ndim or out.shape[axes[-1]] < DENSE:
+        return None
+    order = [*range(lead), *range(split, out.ndim), *range(lead, split)]
+    other = dot_general_p.bind(y, x, batch=(by, bx), contract=(cy, cx))
+    return permute(other, tuple(order.index(a) for a in axes))
 
 
 def _copied_operand(r: Rewriter, p: Primitive, args: Sequence[Array], params: Params) -> Array | None:
@@ -164,6 +184,6 @@ def _shrinks(r: Rewriter, x: Array, axes: Sequence[int]) -> bool:
 
 RULES = {
     dot_general_p: (_operand, _copied_operand, _pairs_in_order),
-    permute_p: (_result,),
+    permute_p: (_result, _last_stays_last),
     sum_p: (_sum_of_batch, _sum_of_rows, _sum_of_permuted, _sum_of_products),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wengert.execute.native.lower import LOWERINGS, Lowering, NoCodeError, elements, load
+from wengert.execute.native.lower import LOWERINGS, Lowering, NoCodeError, elements, load, matrices_first
 from wengert.execute.native.products import product_scratch
 from wengert.execute.native.statements import Expr, Product, Root
 from wengert.execute.native.views import Buffer, View, dense
@@ -21,6 +21,7 @@ def dot_general(lowering: Lowering, node: Node, args: list[Expr]) -> dict[int, E
         for e, b, c in zip(args, (bx, by), (cx, cy), strict=True)
     )
     m, n, k = (elements(tuple(e.shape[a] for a in axes)) for e, axes in ((args[0], fx), (args[1], fy), (args[0], cx)))
+    args = [_placed(lowering, e, batch) for e, batch in zip(args, (bx, by), strict=True)]
     x = _as_matrices(lowering, args[0], bx + fx + cx, (*lead, m, k))
     y = _as_matrices(lowering, args[1], by + cy + fy, (*lead, k, n))
     if y.strides[-1] != 1 and m > 1 and n > 1:  # the kernel would put it in order in each turn of a loop
@@ -36,6 +37,13 @@ def dot_general(lowering: Lowering, node: Node, args: list[Expr]) -> dict[int, E
     reshaped = target.reshaped(out.shape)
     assert reshaped is not None
     return {out.index: loaded if shape == out.shape else load(reshaped)}
+
+
+def _placed(lowering: Lowering, x: Expr, batch: tuple[int, ...]) -> Expr:
+    """The operand, computed matrix by matrix if it lies nowhere yet."""
+    if x.view is not None or id(x) in lowering.stored:
+        return x
+    return lowering.store(x, lowering.ordered(x, matrices_first(x.shape, batch)))
 
 
 def _as_matrices(lowering: Lowering, x: Expr, axes: tuple[int, ...], shape: Shape) -> View:

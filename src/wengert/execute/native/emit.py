@@ -295,10 +295,16 @@ class Function:
         if count > whole:
             self.loop(end, lambda i: body(i, 1), start=b.select(b.icmp_signed("<", begin, until), until, begin))
 
-    def nest(self, shape: Shape, vector: int | None, leaf: Callable[[Body, list[Any]], None]) -> None:
-        """Loops over every axis, the `vector` axis innermost and by vectors."""
+    def nest(
+        self,
+        shape: Shape,
+        vector: int | None,
+        leaf: Callable[[Body, list[Any]], None],
+        order: Sequence[int] | None = None,
+    ) -> None:
+        """Loops over every axis, in this order, but the `vector` axis innermost and by vectors."""
         index: list[Any] = [ZERO] * len(shape)
-        outer = [k for k, d in enumerate(shape) if d != 1 and k != vector]
+        outer = [k for k in order or range(len(shape)) if shape[k] != 1 and k != vector]
 
         def go(depth: int) -> None:
             if depth < len(outer):
@@ -337,4 +343,6 @@ def store_roots(body: Body, roots: Sequence[Root], index: list[Any]) -> None:
 
 
 def emit_nest(f: Function, nest: Nest) -> None:
-    f.nest(nest.shape, vector_axis(nest.shape), lambda body, index: store_roots(body, nest.roots, index))
+    strides = next((r.target.strides for r in nest.roots if r.stored), ())
+    order = sorted(range(len(strides)), key=lambda k: -strides[k])  # as the first result lies in memory
+    f.nest(nest.shape, vector_axis(nest.shape), lambda body, index: store_roots(body, nest.roots, index), order)

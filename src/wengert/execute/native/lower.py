@@ -22,6 +22,7 @@ from wengert.passes.cse import place_of
 
 MOST_ROOTS = 12  # of one nest: beyond, registers spill
 MOST_NUMBERS = 40  # the same for single numbers: a loop's body in one piece lets LLVM choose what to spill
+SHORT_ROW = 96  # elements: see `rows`
 DEEPEST = 40  # an expression this deep is cut by storing it
 
 
@@ -43,6 +44,7 @@ class Lowering:
         self.orderly: dict[Any, tuple[View, View]] = {}  # windows and their copies, see `in_order`
         self.circles: dict[Any, tuple[View, View]] = {}  # windows, and copies that go on at both ends
         self.written: dict[int, Expr] = {}  # by id, what was written at positions of a copy
+        self.carries: dict[int, Buffer] = {}  # of loops, the small ones, by id: see `_result`
         self.values: dict[int, Expr] = {}  # what each Var is
         self.statements: list[Statement] = []
         self.made_by: dict[int, int] = {}  # id of a buffer -> its statement
@@ -54,6 +56,7 @@ class Lowering:
         self.stored: dict[int, Expr] = {}  # id of an expression -> its load, once it has a place
         self.alive: list[Expr] = []  # those expressions: an id means something only as long as its object lives
         self.uses = _uses(graph)
+        self.orders = _orders(graph)
         self.num_outputs = 0
         for k, var in enumerate(graph.inputs if outer is None else ()):
             self.values[var.index] = load(dense(Buffer("input", k, var.dtype, var.size), var.shape))
@@ -66,15 +69,15 @@ class Lowering:
 
     def steps_of(self, graph: Graph, args: Sequence[Expr]) -> list[Expr]:
         """The outputs of another graph, applied to these values among the statements of this one."""
-        mine = self.graph, self.values, self.uses
-        self.graph, self.uses, self.written = graph, _uses(graph), {}
+        mine = self.graph, self.values, self.uses, self.orders
+        self.graph, self.uses, self.orders, self.written = graph, _uses(graph), _orders(graph), {}
         self.values = {v.index: a for v, a in zip(graph.inputs, args, strict=True)}
         try:
             for node in graph.nodes:
                 self.node(node)
             return [self.value(a) for a in graph.outputs]
         finally:
-            self.graph, self.values, self.uses = mine
+            self.graph, self.values, self.uses, self.orders = mine
             self.written = {}
 
     # Values
@@ -123,7 +126,8 @@ class Lowering:
         params = tuple(sorted((k, v) for k, v in node.params.items() if k not in ("dtype", "weak")))
         expr = Expr(node.primitive.name, tuple(args), out.shape, out.dtype, params=params)
         shared = self.uses[out.index] > 1 and (is_dear(node.primitive.name) or expr.depth > 4)
-        self.values[out.index] = self.store(expr) if shared or expr.depth > DEEPEST else expr
+        stored = shared or expr.depth > DEEPEST
+        self.values[out.index] = self.store(expr, self.ordered(expr, self.orders.get(out.index))) if stored else expr
 
     # Statements
 
@@ -132,6 +136,14 @@ class Lowering:
         view = x.view if x.view is not None else self.store(x).view
         assert view is not None
         return view
+
+    def ordered(self, expr: Expr, order: tuple[int, ...] | None) -> View | None:
+        """A place for an expression whose axes lie in another order in memory."""
+        if order is None:
+            return None
+        shape = tuple(expr.shape[k] for k in order)
+        whole = dense(Buffer("work", -1, expr.dtype, elements(shape)), shape)
+        return whole.permuted(tuple(order.index(k) for k in range(len(order))))
 
     def store(self, expr: Expr, target: View | None = None) -> Expr:
         """Give an expression a place: as a root of an earlier loop over the same indices, or of a new one."""
@@ -275,6 +287,7 @@ class Lowering:
             and view.contiguous
             and not view.steps
             and view.buffer.size == a.size
+            and id(view.buffer) not in self.carries  # in the workspace they begin on a cache line
         ):
             view.buffer.kind, view.buffer.index = "output", k
             return view
@@ -295,12 +308,33 @@ CONTROL: dict[str, Callable[[Lowering, Node, list[Expr]], dict[int, Expr]]] = {}
 
 
 def _uses(graph: Graph) -> list[int]:
-    """How often each value of the graph is read."""
+    """How many steps read each value of the graph, and how many outputs are it."""
     uses = [0] * graph.size
-    for a in (*(a for node in graph.nodes for a in node.inputs), *graph.outputs):
-        if a.trace is graph.trace:
-            uses[a.index] += 1  # type: ignore[attr-defined]
+    for arrays in (*(node.inputs for node in graph.nodes), *((a,) for a in graph.outputs)):
+        for index in {a.index for a in arrays if a.trace is graph.trace}:  # type: ignore[attr-defined]
+            uses[index] += 1
     return uses
+
+
+def _orders(graph: Graph) -> dict[int, tuple[int, ...]]:
+    """How the axes of a product's operands had better lie: matrix by matrix, where the batch is not in front."""
+    found: dict[int, tuple[int, ...]] = {}
+    for node in graph.nodes:
+        if node.primitive.name == "dot_general":
+            for a, batch in zip(node.inputs, node.params["batch"], strict=True):
+                if a.trace is graph.trace and (order := matrices_first(a.shape, batch)) is not None:
+                    found.setdefault(a.index, order)  # type: ignore[attr-defined]
+    return found
+
+
+def matrices_first(shape: Shape, batch: Sequence[int]) -> tuple[int, ...] | None:
+    """The axes with the batch in front; None where it stands there, where the last axis would not be the last, or where
+    rows are so short that they are better gone through row by row.
+    """
+    rank = len(shape)
+    order = (*batch, *(k for k in range(rank) if k not in batch))
+    fits = batch and order != tuple(range(rank)) and order[-1] == rank - 1
+    return order if fits and is_static(shape) and elements(shape[1:]) > SHORT_ROW else None
 
 
 def is_static(shape: Shape) -> bool:

@@ -17,14 +17,17 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from wengert.execute.native.elementwise import is_dear
-from wengert.execute.native.lower import elements
+from wengert.execute.native.emit_reduction import CHAINS
+from wengert.execute.native.lower import SHORT_ROW, elements
 from wengert.execute.native.plan import flat, windows_read, windows_written
 from wengert.execute.native.statements import Branch, Expr, Loop, Nest, Program, Reduction, Root, Rows, Statement
 from wengert.execute.native.views import Buffer, View
 
 LEAST = 512  # rows
 SHORT = 16  # elements along the last axis: about two vectors, beyond which they run along it well enough
-WIDE = 96  # elements of a row
+VERY_SHORT = 4  # the same, where nothing is combined along it
+MOST_OPEN = 4  # groups that may still get more
+WIDE = SHORT_ROW  # elements of a row
 MOST_STEPS = 2500  # operations, written out: beyond, compiling takes long
 DEAR = 20  # operations of an elementary function
 DEEPEST = 100
@@ -42,28 +45,43 @@ def join_rows(program: Program) -> None:
 
 
 def _joined(statements: Sequence[Statement], readers: Readers) -> list[Statement]:
-    result: list[Statement] = []
-    group: _Group | None = None
+    result: list[Statement | _Group] = []
+    free: _Group | None = None  # stands behind everything so far
+    placed: list[_Group] = []
+
+    def place(before: Statement | None = None) -> None:
+        nonlocal free
+        if free is not None:
+            if before is not None:
+                free.passed(before)
+            result.append(free)
+            placed.append(free)
+            del placed[:-MOST_OPEN]
+            free = None
+
     for s in statements:
-        if isinstance(s, (Loop, Branch)):
-            if isinstance(s, Loop):
-                s.test, s.body = _joined(s.test, readers), _joined(s.body, readers)
-            else:
-                s.bodies = [_joined(body, readers) for body in s.bodies]
+        if isinstance(s, Loop):
+            s.test, s.body = _joined(s.test, readers), _joined(s.body, readers)
+        elif isinstance(s, Branch):
+            s.bodies = [_joined(body, readers) for body in s.bodies]
         rows = _rows(s)
-        if group is not None:
-            if rows == group.rows and group.add(s):
-                continue
-            if rows is not None or group.touches(s):
-                result += group.statements(readers)
-                group = None
+        into = next((k for k, g in enumerate(placed) if g.rows == rows and g.in_time(s) and g.add(s)), None)
+        for g in placed[:into]:  # all, if it joins none of them
+            g.passed(s)
+        if into is not None:
+            continue
+        if free is not None and free.rows == rows and free.add(s):
+            continue
+        if rows is not None or (free is not None and free.touches(s)):
+            place(s)
         if rows is not None:
-            group = _Group(rows)
-            if group.add(s):
+            free = _Group(rows)
+            if free.add(s):
                 continue
-            group = None
+            free = None
         result.append(s)
-    return result + (group.statements(readers) if group is not None else [])
+    place()
+    return [t for s in result for t in (s.statements(readers) if isinstance(s, _Group) else [s])]
 
 
 def _rows(s: Statement) -> int | None:
@@ -96,6 +114,7 @@ class _Group:
         self.reads: dict[int, Buffer] = {}
         self.known: dict[int, Expr] = {}  # by id, what an expression has become
         self.steps: dict[int, int] = {}  # by id, operations of each part
+        self.later: tuple[set[int], set[int]] = set(), set()  # ids of buffers read and written behind its place
 
     def add(self, s: Statement) -> bool:
         assert isinstance(s, (Nest, Reduction))
@@ -157,6 +176,19 @@ class _Group:
         loaded = Expr("load", (), s.target.shape, s.target.buffer.dtype, s.target)
         return Root(e, s.target, loaded, over=s.op if 0 in s.axes else None)
 
+    def passed(self, s: Statement) -> None:
+        """A statement stands behind the group."""
+        read, written = self.later
+        read.update(id(b) for b in windows_read(s))
+        written.update(id(b) for b in windows_written(s))
+
+    def in_time(self, s: Statement) -> bool:
+        """Whether a statement could as well stand where the group does."""
+        read, written = self.later
+        return not any(id(b) in written for b in windows_read(s)) and not any(
+            id(b) in written or id(b) in read for b in windows_written(s)
+        )
+
     def touches(self, s: Statement) -> bool:
         """Whether a statement has to keep its place before or after those of the group."""
         written = [id(b) for b in windows_written(s)]
@@ -165,16 +197,26 @@ class _Group:
         )
 
     def statements(self, readers: Readers) -> list[Statement]:
-        """The group as one statement, if its vectors would be short and it has something to fold."""
+        """The group as one statement, if its vectors would be short and it has something to fold, or many sums."""
         inside = set(map(id, self.old))
         stored = [
             r for r in self.roots if r.target.buffer.kind != "work" or readers.get(id(r.target.buffer), set()) - inside
         ]
         parts = expressions([r.expr for r in stored])
-        folds = any(p.op == "fold" for p in parts) and any(len(p.shape) > 1 for p in parts)
-        if not folds or any(r.over is None and elements(r.expr.shape[1:]) > SHORT for r in stored):
+        folds = any(p.op == "fold" or _spread(p) for p in parts) and any(len(p.shape) > 1 for p in parts)
+        many = sum(r.over is not None for r in stored) >= CHAINS  # so that no addition waits for the last one
+        if not (folds or many) or any(r.over is None and elements(r.expr.shape[1:]) > SHORT for r in stored):
             return self.old
         return [Rows((self.rows,), self.roots)]
+
+
+def _spread(e: Expr) -> bool:
+    """Whether very short rows are computed from other elements of each row or of none, not one by one as they lie."""
+    return (
+        len(e.shape) > 1
+        and e.shape[-1] <= VERY_SHORT
+        and any(1 < elements(a.shape) < elements(e.shape) for a in e.args)
+    )
 
 
 def _count(e: Expr, steps: dict[int, int]) -> None:

@@ -56,6 +56,7 @@ LEAST = 400.0  # nanoseconds: a kernel that takes less is left to the first thre
 LEAST_ALIKE = 30.0  # if it is dealt like its neighbours, so that nobody has to wait
 LEAST_TURN = 10_000.0  # nanoseconds: the same for the turn of a loop, which has a barrier or more
 LEAST_EXTENT = 8  # of an axis that is dealt
+IN_REGISTERS = 0.5  # what rows cost, beside statements that hand on their results through memory
 FLOPS = 100.0  # a nanosecond, of one thread
 UNKNOWN_TURNS = 10
 
@@ -91,7 +92,7 @@ def cost(s: Statement) -> float:
         return float(s.flops)  # one a nanosecond
     if isinstance(s, Rows):
         every = expressions([r.expr for r in s.roots])
-        return sum(_each(e) * math.prod(e.shape) * (e.dtype.itemsize / 4) for e in every)
+        return sum(_each(e) * math.prod(e.shape) * (e.dtype.itemsize / 4) for e in every) * IN_REGISTERS
     if isinstance(s, (Nest, Reduction)):
         exprs = [s.expr] if isinstance(s, Reduction) else [r.expr for r in s.roots]
         seen: dict[int, Expr] = {}
