@@ -61,10 +61,15 @@ def _work(job: Job) -> Done:
     return Done(case.plan.text, part, values, round(time.monotonic() - began, 2))
 
 
-def chosen(only: str, limit: int, healthy: int = 10**6) -> list[Case]:
-    """Validated cases; a limit takes about as many of each rule. Of healthy ones, at most so many, drawn at random."""
+def mixed(cases: Sequence[Any]) -> list[Any]:
+    """In an order that is random and always the same."""
+    return sorted(cases, key=lambda c: zlib.crc32(c.plan.text[::-1].encode()))
+
+
+def chosen(only: str, limit: int, faulty: int = 10**6, healthy: int = 10**6) -> list[Case]:
+    """Validated cases, at most so many of each kind drawn at random; a limit takes about as many of each rule."""
     faults, sound = valid(saved())
-    sound = sorted(sound, key=lambda c: zlib.crc32(c.plan.text[::-1].encode()))[:healthy]
+    faults, sound = mixed(faults)[:faulty], mixed(sound)[:healthy]
     cases: list[Case] = [*faults, *sound]
     if only != "all":
         cases = [c for c in cases if c.plan.held_out == (only == "held-out")]
@@ -85,10 +90,9 @@ def _turns(rows: Sequence[Sequence[Any]], count: int) -> list[Any]:
 
 def jobs(cases: Sequence[Case], repairs: int, baselines: int) -> list[Job]:
     """Diagnoses of all, then repairs and baselines of as many faulty ones, in an order that is random and fixed."""
-    mixed = sorted(cases, key=lambda c: zlib.crc32(c.plan.text[::-1].encode()))
-    faults = [c for c in mixed if isinstance(c, Faulty)]
+    faults = [c for c in mixed(cases) if isinstance(c, Faulty)]
     later = itertools.zip_longest(faults[:repairs], faults[:baselines])
-    grouped = sorted(mixed, key=lambda c: zlib.crc32(c.plan.structure.encode()))  # compiled once, if one process has it
+    grouped = sorted(mixed(cases), key=lambda c: zlib.crc32(c.plan.structure.encode()))  # compiled once in a process
     found = [(c, "diagnosis") for c in grouped]
     return found + [(c, part) for row in later for c, part in zip(row, PARTS[1:], strict=True) if c is not None]
 
@@ -108,7 +112,7 @@ def run(todo: Sequence[Job], processes: int, minutes: float, kept: Path | None) 
     end = time.monotonic() + 60 * minutes
     before = read(kept) if kept else {}
     found = [before[c.plan.text, part] for c, part in todo if (c.plan.text, part) in before]
-    left = [(c, part) for c, part in todo if (c.plan.text, part) not in before]
+    left = [(c, part) for c, part in todo if (c.plan.text, part) not in before] if minutes > 0 else []
     bar = Progress(True)
     bar.begin(0)
     with _mapped(left, processes) as results:
@@ -213,8 +217,9 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="24 networks in this process, without repairs")
     parser.add_argument("--only", choices=("all", "tuned", "held-out"), default="all")
     parser.add_argument("--limit", type=int, default=0, help="at most so many networks, spread over the rules")
+    parser.add_argument("--faulty", type=int, default=10**6, metavar="N", help="at most N random faulty ones; all")
     parser.add_argument("--healthy", type=int, default=10**6, metavar="N", help="at most N random healthy ones; all")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so many")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so many; 0 shows what is kept")
     parser.add_argument("--repairs", type=int, default=10**6, metavar="N", help="repair N random faulty ones; all")
     parser.add_argument("--baselines", type=int, default=10**6, metavar="N", help="N of those to the baselines; all")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
@@ -224,7 +229,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.tiny:
         args.limit, args.processes, args.repairs, args.baselines = 24, 1, 0, 0
-    cases = chosen(args.only, args.limit, args.healthy)
+    cases = chosen(args.only, args.limit, args.faulty, args.healthy)
     began = time.monotonic()
     done = run(jobs(cases, args.repairs, args.baselines), args.processes, args.minutes, args.kept)
     found = merged(cases, done)
