@@ -21,7 +21,7 @@ from wengert.execute.native import program, schedule, threads
 
 PART = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)
 RUN = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-BARRIER = ctypes.CFUNCTYPE(None, ctypes.c_int64)
+BARRIER = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)
 
 
 @contextmanager
@@ -34,9 +34,11 @@ def eager(count: int) -> Iterator[None]:
         patch.dict(os.environ, WENGERT_CACHE_DIR="0"),
     ):
         wg.set_num_threads(count)
+        threads.always_in_teams(True)
         try:
             yield
         finally:
+            threads.always_in_teams(False)
             wg.set_num_threads(before)
 
 
@@ -93,7 +95,7 @@ class Team:
         with self.condition:
             self.condition.wait_for(lambda: bool(self.order) and self.order[0] == self.mine.number, 60)
 
-    def _barrier(self, _: int) -> None:
+    def _barrier(self, *_: int) -> None:
         with self.condition:
             self.order.pop(0)
             if not self.order:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -15,9 +16,9 @@ import pytest
 
 import wengert as wg
 from tests import native_programs
-from tests.team_orders import Team, eager
+from tests.team_orders import PART, RUN, Team, eager
 from wengert.errors import ArgumentError
-from wengert.execute.native import program, schedule
+from wengert.execute.native import pool_code, program, schedule, threads
 from wengert.execute.native.lower import Lowering
 from wengert.execute.native.statements import Product
 
@@ -318,3 +319,35 @@ def test_a_branch_that_is_all_there_is(rng, eager_teams):
     f = wg.jit(lambda p, x: wg.cond(p, lambda x: wg.sin(x @ x.T), lambda x: wg.cos(x @ x.T), x), executor="native")
     for p, op in ((True, np.sin), (False, np.cos)):
         np.testing.assert_allclose(np.asarray(f(np.bool_(p), x)), op(x @ x.T), rtol=1e-10, atol=1e-10)
+
+
+def test_a_team_that_is_held_up_breaks_up_for_a_while():
+    """As when other processes keep a core busy: waiting for each other takes longer than the work."""
+    wg.set_num_threads(2)
+    threads.always_in_teams(False)
+    run = RUN(threads._pool().engine.get_function_address(pool_code.RUN))
+    sizes, pauses = [], [0.0, 0.02]
+
+    def part(number, size, table, work):
+        if number == 0:
+            sizes.append(size)
+        time.sleep(pauses[number] if size > 1 else 0)
+
+    given = PART(part)
+    address = ctypes.cast(given, ctypes.c_void_p)
+
+    def after(calls):
+        sizes.clear()
+        for _ in range(calls):
+            run(address, None, None, 2, 10**9)
+        return "".join(map(str, sizes))
+
+    try:
+        assert after(17) == "2" + 16 * "1"
+        pauses[:] = [0.1, 0.0]
+        assert after(22) == "2" + 8 * "1" + "2" + 4 * "1" + "2" + 2 * "1" + "222" + "22"
+        threads.always_in_teams(True)
+        pauses[:] = [0.0, 0.02]
+        assert after(3) == "222"
+    finally:
+        threads.always_in_teams(False)

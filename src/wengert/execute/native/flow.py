@@ -10,8 +10,8 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 from wengert.execute.native.emit import I8, I64, memory_type
+from wengert.execute.native.pool_code import BARRIER
 from wengert.execute.native.statements import Barrier, Block, Branch, Kernel, Loop, Single, Statement
-from wengert.execute.native.threads import BARRIER
 from wengert.execute.native.views import STATE_BYTES, Buffer, Chosen, Store, View
 
 Turns = dict[int, ir.Value]  # the number of the turn that each loop is in, by the id of its counter
@@ -59,10 +59,10 @@ class Flow:
                 self.kernel(statement, turns)  # type: ignore[arg-type]
 
     def barrier(self) -> None:
-        b, threads = self.b, self.function.args[1]
-        meet, _ = _function(b.module, BARRIER, [I64], ir.VoidType())
+        b, (thread, threads) = self.b, self.function.args[:2]
+        meet, _ = _function(b.module, BARRIER, [I64, I64], ir.VoidType())
         with b.if_then(b.icmp_unsigned("!=", threads, I64(1))):
-            b.call(meet, [threads])
+            b.call(meet, [thread, threads])
 
     def loop(self, loop: Loop, turns: Turns) -> None:
         if loop.turns == 0:
