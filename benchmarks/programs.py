@@ -40,7 +40,7 @@ class Case(NamedTuple):
     x: tuple[np.ndarray, ...]
     data: tuple[np.ndarray, ...] = ()
     numbers: tuple[int, ...] = ()  # sizes, for C
-    hessian: bool = False  # whether the diagonal of the Hessian belongs to the derivative
+    hessian: bool = False  # whether there is a second row, whose derivative is the gradient and the Hessian's diagonal
 
 
 WENGERT = SimpleNamespace(
@@ -241,7 +241,7 @@ def gmm(size: tuple[int, int]) -> Case:
 
 
 def kmeans(size: tuple[int, int]) -> Case:
-    """The cost of k-means clustering; its derivatives are the gradient and the Hessian's diagonal."""
+    """The cost of k-means clustering; in a row of its own, the gradient together with the Hessian's diagonal."""
     (d, k), n = size, 10_000
 
     def f(e: Any, c: Any, x: Any) -> Any:
@@ -413,14 +413,15 @@ def main() -> None:
         for name in options.programs or PROGRAMS:
             make, sizes = PROGRAMS[name]
             for size in sizes[:1] if options.tiny else sizes:
-                row, inside, first = measure(
-                    name, make(size), library, peers, 0.005 if options.tiny else options.budget
-                )
                 label = f"{name} {size:,}" if isinstance(size, int) else f"{name} d {size[0]}, k {size[1]}"
-                rows.append([label, *row])
-                insides.append([label, inside])
-                firsts.append([label, *first])
-                print(label, *row, file=sys.stderr)
+                case, budget = make(size), 0.005 if options.tiny else options.budget
+                for also in (False, True)[: 1 + case.hessian]:
+                    row, inside, first = measure(name, case._replace(hessian=also), library, peers, budget)
+                    full = f"{label} + Hessian diagonal" if also else label
+                    rows.append([full, *row])
+                    insides.append([full, inside])
+                    firsts.append([full, *first])
+                    print(full, *row, file=sys.stderr)
     print("float64; the ratios to JAX: time of JAX / time of Wengert (above 1: Wengert is faster)\n")
     ratios = ["gradient / primal", "JAX / primal", "JAX / gradient", "primal / C", "gradient / C"]
     print_table(["program", *ratios, "primal", "gradient", "JAX primal", "JAX gradient", "C primal"], rows)

@@ -14,9 +14,12 @@ from wengert.execute.native.columns import columns, rows_of
 from wengert.execute.native.elementwise import llvm_type
 from wengert.execute.native.emit import I8, I64, LANE, ZERO, Body, Function, memory_type
 from wengert.execute.native.emit_reduction import PARTS, across, identity
+from wengert.execute.native.lower import elements
 from wengert.execute.native.statements import Expr, Root, Rows
 from wengert.execute.native.views import View
 
+STRIP = 16  # vectors of rows
+MOST_CELLS = 16  # results that fit registers, beside what they are computed from
 MOST_COLUMNS = 16  # elements of a row that is taken apart in registers
 DOUBLE = ir.DoubleType()
 GUARDED = ("guarded_multiply", "annihilating_multiply")
@@ -56,7 +59,14 @@ def _run(f: Function, s: Rows, part: tuple[ir.Value, ir.Value] | None, place: li
                 _store(body, r, start)
 
     _begin(f, roots, cells)
-    f.lanes_of(s.shape[0], partial(strip, loose), part)
+    if f.lanes > 1 and any(r.over is not None and len(cells[id(r)]) > MOST_CELLS for r in roots):
+        _in_strips(f, s.shape[0], part, roots, cells, loose)
+        whole = I64(s.shape[0] // f.lanes * f.lanes)
+        begin, end = part or (I64(0), I64(s.shape[0]))
+        rest = b.select(b.icmp_signed("<", begin, whole), whole, begin)
+        f.loop(end, lambda i: strip(loose, i, 1), start=rest)
+    else:
+        f.lanes_of(s.shape[0], partial(strip, loose), part)
     if loose:
         total: ir.Value = ir.Constant(DOUBLE, 0.0)
         for r in roots:
@@ -71,6 +81,84 @@ def _run(f: Function, s: Rows, part: tuple[ir.Value, ir.Value] | None, place: li
     for r in roots:
         for at, pair in zip(np.ndindex(*r.expr.shape[1:]), cells.get(id(r), ()), strict=False):
             body.store(_total(f, r, *pair), r.target, [*place, *map(index_of, at)])
+
+
+def _in_strips(
+    f: Function,
+    count: int,
+    part: tuple[ir.Value, ir.Value] | None,
+    roots: Sequence[Root],
+    cells: Cells,
+    loose: Collection[int],
+) -> None:
+    """Whole vectors of rows, some at a time: first what is the same for many results, into memory that stays in the
+    nearest cache; then as many results as there are registers for, and the next ones.
+    """
+    b, lanes = f.b, f.lanes
+    many = [r for r in roots if r.over is not None and len(cells[id(r)]) > MOST_CELLS]
+    held = {id(e): e for r in many for e in _narrow(r.expr, count, elements(r.expr.shape[1:]) // 4)}
+    first: dict[int, int] = {}
+    slots = 0
+    for key, e in held.items():
+        first[key], slots = slots, slots + elements(e.shape[1:])
+    widest = max((e.dtype.itemsize for e in held.values()), default=8)
+    with b.goto_entry_block():
+        room = b.alloca(ir.ArrayType(ir.IntType(8 * widest), lanes * STRIP * max(slots, 1)))
+        room.align = 64
+
+    def slot(e: Expr, at: Sequence[int], v: ir.Value) -> ir.Value:
+        k = first[id(e)] + int(np.ravel_multi_index(tuple(at), e.shape[1:]) if at else 0)
+        p = b.gep(room, [I64(0), b.add(I64(k * STRIP * lanes), b.mul(v, I64(lanes)))])
+        return b.bitcast(p, ir.VectorType(llvm_type(e.dtype), lanes).as_pointer())
+
+    whole = I64(count // lanes * lanes)
+    begin, end = part or (I64(0), I64(count))
+    until = b.select(b.icmp_signed("<", end, whole), end, whole)
+
+    def strip(start: ir.Value) -> None:
+        left = b.sdiv(b.sub(until, start), I64(lanes))
+        vectors = b.select(b.icmp_signed("<", left, I64(STRIP)), left, I64(STRIP))
+
+        def ahead(v: ir.Value) -> None:
+            row = b.add(start, b.mul(v, I64(lanes)))
+            body = RowBody(loose, b, f.pointer, row, lanes)
+            for e in held.values():
+                for at in np.ndindex(*e.shape[1:]):
+                    b.store(body.at(e, [LANE, *map(index_of, at)]), slot(e, at, v), align=widest)
+            for r in roots:
+                if r.over is None:
+                    _store(body, r, row)
+                elif r not in many:
+                    _add_up(body, r, row, cells[id(r)])
+
+        f.loop(vectors, ahead)
+        for r in many:
+            places = list(np.ndindex(*r.expr.shape[1:]))
+            for k in range(0, len(places), MOST_CELLS):
+                some = slice(k, k + MOST_CELLS)
+
+                def group(v: ir.Value, r: Root = r, some: slice = some, places: Any = places) -> None:
+                    row = b.add(start, b.mul(v, I64(lanes)))
+                    body = RowBody(loose, b, f.pointer, row, lanes)
+                    body.held = {key: partial(slot, e, v=v) for key, e in held.items()}
+                    _add_up(body, r, row, cells[id(r)][some], places[some])
+
+                f.loop(vectors, group)
+
+    with b.if_then(b.icmp_signed("<", begin, until)):
+        span = b.sub(until, begin)
+        step = STRIP * lanes
+        strips = b.sdiv(b.add(span, I64(step - 1)), I64(step))
+        f.loop(strips, lambda k: strip(b.add(begin, b.mul(k, I64(step)))))
+
+
+def _narrow(e: Expr, count: int, most: int) -> list[Expr]:
+    """The largest parts of an expression that have few elements a row."""
+    if e.op == "number" or e.shape[:1] != (count,):
+        return []
+    if elements(e.shape[1:]) <= most and e.dtype.kind == "f":
+        return [e]
+    return [p for a in e.args for p in _narrow(a, count, most)] if e.op != "fold" else []
 
 
 def _total(f: Function, r: Root, wide: ir.Value, single: ir.Value) -> ir.Value:
@@ -99,9 +187,9 @@ def _begin(f: Function, roots: Sequence[Root], cells: Cells) -> None:
                 f.b.store(x, cell)
 
 
-def _add_up(body: Body, r: Root, start: ir.Value, cells: list[tuple[ir.Value, ir.Value]]) -> None:
+def _add_up(body: Body, r: Root, start: ir.Value, cells: list[tuple[ir.Value, ir.Value]], places: Any = None) -> None:
     b, e = body.b, r.expr
-    for at, (wide, single) in zip(np.ndindex(*e.shape[1:]), cells, strict=True):
+    for at, (wide, single) in zip(places or np.ndindex(*e.shape[1:]), cells, strict=True):
         cell = wide if body.lanes > 1 else single
         index = [LANE if body.lanes > 1 else start, *map(index_of, at)]
         b.store(combined(b, r.over or "", e.dtype, b.load(cell), body.at(e, index)), cell)
@@ -113,6 +201,7 @@ class RowBody(Body):
     def __init__(self, free: Collection[int], *args: Any):
         super().__init__(*args)
         self.free = free
+        self.held: dict[int, Any] = {}  # where values of expressions lie, by id
 
     def combine(self, e: Expr, args: list[ir.Value]) -> ir.Value:
         if id(e) in self.free:
@@ -120,6 +209,9 @@ class RowBody(Body):
         return super().combine(e, args)
 
     def _at(self, e: Expr, index: Sequence[Any]) -> ir.Value:
+        if id(e) in self.held:
+            at = [i.constant for i in index[1:]]
+            return self.b.load(self.held[id(e)](at), align=e.dtype.itemsize)
         return self.folded(e, index) if e.op == "fold" else super()._at(e, index)
 
     def load(self, view: View, index: Sequence[Any]) -> ir.Value:
