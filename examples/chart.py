@@ -15,7 +15,8 @@ WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 360, 64, 16, 36, 44
 def lines(
     path: Path, title: str, curves: Mapping[str, Any], across: str = "step", up: str = "", log: bool = False
 ) -> None:
-    """Curves over their index, or over their own x values where a curve is a pair (x, y)."""
+    """Curves over their index, or over their own x values where a curve is a pair (x, y); names stand beside them."""
+    right = RIGHT + 14 + max(round(6.2 * len(n)) for n in curves)
     points = {n: c if isinstance(c, tuple) else (range(len(c)), c) for n, c in curves.items()}
     seen = [
         (float(x), math.log10(float(y)) if log else float(y))
@@ -29,18 +30,19 @@ def lines(
 
     def at(x: float, y: float) -> tuple[float, float]:
         across_share, up_share = (x - x0) / (x1 - x0), (y - y0) / (y1 - y0)
-        return LEFT + across_share * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up_share * (HEIGHT - TOP - BOTTOM)
+        return LEFT + across_share * (WIDTH - LEFT - right), HEIGHT - BOTTOM - up_share * (HEIGHT - TOP - BOTTOM)
 
     parts = [text(WIDTH / 2, 20, title, size=15, anchor="middle")]
-    for y in ticks(y0, y1):
+    for y in powers(y0, y1) if log else ticks(y0, y1):
         _, py = at(x0, y)
-        parts.append(f'<path d="M{LEFT} {py:.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>')
-        parts.append(text(LEFT - 6, py + 4, f"{10**y:.3g}" if log else f"{y:.4g}", anchor="end"))
+        parts.append(f'<path d="M{LEFT} {py:.1f}H{WIDTH - right}" stroke="#ddd"/>')
+        parts.append(text(LEFT - 6, py + 4, f"{10**y:.1g}" if log else f"{y:.4g}", anchor="end"))
     for x in ticks(x0, x1):
         px, _ = at(x, y0)
         parts.append(text(px, HEIGHT - BOTTOM + 16, f"{x:.4g}", anchor="middle"))
-    parts.append(text(WIDTH / 2, HEIGHT - 8, across, anchor="middle"))
+    parts.append(text((LEFT + WIDTH - right) / 2, HEIGHT - 8, across, anchor="middle"))
     parts.append(text(8, 20, up))
+    ends: dict[str, float] = {}
     for i, (name, (xs, ys)) in enumerate(points.items()):
         colour = COLOURS[i % len(COLOURS)]
         shown = [
@@ -50,7 +52,10 @@ def lines(
         ]
         path_data = "M" + "L".join(f"{px:.1f} {py:.1f}" for px, py in shown)
         parts.append(f'<path d="{path_data}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts.append(text(WIDTH - RIGHT - 4, TOP + 14 + 16 * i, name, anchor="end", colour=colour))
+        ends[name] = shown[-1][1] + 4
+    for name, y in apart(ends).items():
+        colour = COLOURS[list(points).index(name) % len(COLOURS)]
+        parts.append(text(WIDTH - right + 8, y, name, colour=colour))
     write(path, WIDTH, HEIGHT, parts)
 
 
@@ -86,6 +91,29 @@ def ticks(low: float, high: float) -> list[float]:
     step = 10 ** math.floor(math.log10((high - low) / 4))
     step *= next(m for m in (1, 2, 5, 10) if (high - low) / (step * m) <= 6)
     return [k * step for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+
+
+def powers(low: float, high: float) -> list[float]:
+    """Logarithms of some five round numbers: powers of ten, or where these are few, 1, 2 and 5 times such."""
+    step = max(1, math.ceil((high - low) / 6))
+    tens = [float(k) for k in range(math.ceil(low), math.floor(high) + 1) if k % step == 0]
+    if len(tens) > 2:
+        return tens
+    fine = [k + math.log10(m) for k in range(math.floor(low), math.ceil(high)) for m in (1, 2, 5)]
+    return [y for y in [*fine, float(math.ceil(high))] if low <= y <= high]
+
+
+def apart(places: Mapping[str, float], least: float = 14.0) -> dict[str, float]:
+    """Heights of labels, moved so that none stands on another."""
+    found: dict[str, float] = {}
+    for name in sorted(places, key=lambda n: places[n]):
+        found[name] = max([places[name], *(y + least for y in found.values())])
+    excess = max(found.values()) - (HEIGHT - BOTTOM + 4)
+    if excess > 0:
+        above = float("inf")
+        for name in sorted(found, key=lambda n: -found[n]):
+            found[name] = above = min(found[name], above - least, HEIGHT - BOTTOM + 4)
+    return found
 
 
 def write(path: Path, width: float, height: float, parts: Sequence[str]) -> None:
