@@ -15,10 +15,11 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 from wengert.execute.native import elementwise
-from wengert.execute.native.emit import I64, Body, Function, Windows, emit_nest, vector_axis
+from wengert.execute.native.emit import I64, Function, Windows, emit_nest, vector_axis
 from wengert.execute.native.emit_reduction import emit_reduction
 from wengert.execute.native.emit_scatter import emit_scatter
 from wengert.execute.native.flow import BYTES, Flow, Turns
+from wengert.execute.native.latency import Prompt
 from wengert.execute.native.lower import elements
 from wengert.execute.native.plan import inner_statements, windows_read, windows_written
 from wengert.execute.native.statements import (
@@ -194,14 +195,17 @@ class _Inline(Function):
     def pointer(self, view: View) -> ir.Value:
         return self.flow.pointer(view, self.turns)
 
+    def body(self, start: ir.Value | None, lanes: int) -> Prompt:
+        return Prompt(self.b, self.pointer, start, lanes, self.flow.target.has_fma)
 
-def _store_roots_twice(roots: Sequence[Root], body: Body, index: list[Any]) -> None:
+
+def _store_roots_twice(roots: Sequence[Root], body: Prompt, index: list[Any]) -> None:
     """The roots by plain products where guarded ones are meant; if one is NaN, again with the guards.
 
     A guard makes each product wait for a comparison, in chains of them that are as long as a loop has turns.
     """
     b = body.b
-    quick = _Unguarded(roots, b, body.pointers, body.start, body.lanes)
+    quick = _Unguarded(roots, b, body.pointers, body.start, body.lanes, body.has_fma)
     first = _values(quick, roots, index)
     total = quick.products[0]
     for p in quick.products[1:]:
@@ -212,7 +216,7 @@ def _store_roots_twice(roots: Sequence[Root], body: Body, index: list[Any]) -> N
         wrong = b.icmp_unsigned("!=", b.bitcast(wrong, bits), bits(0))
     before = b.block
     with b.if_then(wrong, likely=False):
-        again = Body(b, body.pointers, body.start, body.lanes)
+        again = Prompt(b, body.pointers, body.start, body.lanes, body.has_fma)
         second = _values(again, roots, index)
         after = b.block
     values = [b.phi(x.type) for x in first]
@@ -235,7 +239,7 @@ def _guarded(roots: Sequence[Root]) -> bool:
     return any(e.op in GUARDED and e.dtype.kind == "f" for e in parts([r.expr for r in roots]))
 
 
-def _values(body: Body, roots: Sequence[Root], index: list[Any]) -> list[ir.Value]:
+def _values(body: Prompt, roots: Sequence[Root], index: list[Any]) -> list[ir.Value]:
     """The roots in their order. What one loads that one before it would have stored by then is that one's value."""
     values: list[ir.Value] = []
     for k, root in enumerate(roots):
@@ -257,7 +261,7 @@ def _same(view: View, other: View) -> bool:
     return here and (view.shape, view.strides, view.offset) == (other.shape, other.strides, other.offset)
 
 
-class _Unguarded(Body):
+class _Unguarded(Prompt):
     """Takes guarded products for plain ones, and collects them.
 
     Sums with such products, which are sums of cotangents, are taken in the order in which the terms come to be: what a

@@ -14,6 +14,7 @@ from wengert.ir.graph import Graph, Node
 from wengert.ir.types import ArrayType, Length, bool_, int32
 
 LINE = 64  # bytes: values this large begin on a cache line
+SMALL_CARRY = 32 << 10  # bytes: copied to the result after the last turn
 UNKNOWN: Any = Length()
 
 
@@ -36,6 +37,8 @@ def _carry(outer: Lowering, values: Sequence[Expr], types: Sequence[ArrayType]) 
     places = [_buffer(t) for t in types]
     for value, place in zip(values, places, strict=True):
         outer.copy(load(outer.place(value)), place)
+        if place.buffer.size * place.buffer.dtype.itemsize <= SMALL_CARRY:
+            outer.carries[id(place.buffer)] = place.buffer
     return places
 
 

@@ -76,21 +76,21 @@ def _negative(b: ir.IRBuilder, dtype: np.dtype, x: ir.Value) -> ir.Value:
 
 def _absolute(b: ir.IRBuilder, dtype: np.dtype, x: ir.Value) -> ir.Value:
     if _is_float(x):
-        return _intrinsic(b, "fabs", x)
+        return intrinsic(b, "fabs", x)
     return x if dtype.kind == "u" else b.select(b.icmp_signed("<", x, _constant(x, 0)), b.neg(x), x)
 
 
 def _sign(b: ir.IRBuilder, dtype: np.dtype, x: ir.Value) -> ir.Value:
     zero, one = _constant(x, 0), _constant(x, 1)
     if _is_float(x):
-        signed = _intrinsic(b, "copysign", one, x)
+        signed = intrinsic(b, "copysign", one, x)
         plain = b.or_(b.fcmp_unordered("uno", x, x), b.fcmp_ordered("==", x, zero))  # NaN stays, zeros keep their sign
         return b.select(plain, b.select(b.fcmp_ordered("==", x, zero), zero, x), signed)
     positive = b.select(b.icmp_signed(">", x, zero), one, zero)
     return positive if dtype.kind == "u" else b.select(b.icmp_signed("<", x, zero), _constant(x, -1), positive)
 
 
-def _intrinsic(b: ir.IRBuilder, name: str, *args: ir.Value) -> ir.Value:
+def intrinsic(b: ir.IRBuilder, name: str, *args: ir.Value) -> ir.Value:
     return b.call(_declared(b, name, *args), args)
 
 
@@ -104,7 +104,7 @@ def _declared(b: ir.IRBuilder, name: str, *args: ir.Value) -> ir.Function:
 
 
 def _rounding(name: str) -> Emit:
-    return lambda b, dtype, x: _intrinsic(b, name, x) if _is_float(x) else x
+    return lambda b, dtype, x: intrinsic(b, name, x) if _is_float(x) else x
 
 
 def _select(b: ir.IRBuilder, dtype: np.dtype, c: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:
@@ -112,7 +112,7 @@ def _select(b: ir.IRBuilder, dtype: np.dtype, c: ir.Value, x: ir.Value, y: ir.Va
 
 
 def _finite(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
-    return b.fcmp_ordered("<", _intrinsic(b, "fabs", x), _constant(x, float("inf")))
+    return b.fcmp_ordered("<", intrinsic(b, "fabs", x), _constant(x, float("inf")))
 
 
 def _divided(quotient: bool) -> Emit:
@@ -175,12 +175,12 @@ EMIT: dict[str, Emit] = {
     "round": _rounding("rint"),
     "isnan": lambda b, dtype, x: b.fcmp_unordered("uno", x, x),
     "isfinite": lambda b, dtype, x: _finite(b, x),
-    "isinf": lambda b, dtype, x: b.fcmp_ordered("==", _intrinsic(b, "fabs", x), _constant(x, float("inf"))),
-    "copysign": lambda b, dtype, x, y: _intrinsic(b, "copysign", x, y),
+    "isinf": lambda b, dtype, x: b.fcmp_ordered("==", intrinsic(b, "fabs", x), _constant(x, float("inf"))),
+    "copysign": lambda b, dtype, x, y: intrinsic(b, "copysign", x, y),
     "floor_divide": _divided(True),
     "remainder": _divided(False),
-    "sqrt": lambda b, dtype, x: _intrinsic(b, "sqrt", x),
-    "rsqrt": lambda b, dtype, x: b.fdiv(_constant(x, 1.0), _intrinsic(b, "sqrt", x)),
+    "sqrt": lambda b, dtype, x: intrinsic(b, "sqrt", x),
+    "rsqrt": lambda b, dtype, x: b.fdiv(_constant(x, 1.0), intrinsic(b, "sqrt", x)),
 }
 FLOAT_ONLY = {"isnan", "isfinite", "isinf", "copysign", "divide", "reciprocal", "sqrt", "rsqrt"}
 INTEGER_ONLY = {"floor_divide", "remainder"}
@@ -282,7 +282,7 @@ def _half_power(b: ir.IRBuilder, x: ir.Value, y: float) -> ir.Value:
         return whole if y > 0 else _power(b, b.fdiv(one, x), n)
     a = b.select(b.fcmp_ordered("==", x, _constant(x, -math.inf)), _constant(x, math.inf), x)
     a = b.fadd(a, _constant(x, 0.0))
-    root = _intrinsic(b, "sqrt", a)
+    root = intrinsic(b, "sqrt", a)
     power = _power(b, a, n) if n else one
     if y > 0:
         return b.fmul(power, root) if n else root

@@ -22,7 +22,7 @@ from wengert.execute.native.statements import (
 from wengert.execute.native.views import STATE_BYTES, Buffer
 
 ALIGNMENT = 64
-SMALL = 4096  # bytes: such a buffer has a place for itself, so that no thread waits until another has left it
+SMALL = 4096  # bytes: such a buffer has a place for itself where threads share the work, and none waits for another
 MOST_SMALL = 256 << 10  # at the beginning of the workspace
 LITTLE = 1 << 20  # bytes
 
@@ -45,10 +45,7 @@ def windows_read(statement: Statement, registers: Collection[int] = ()) -> Itera
         return
     if isinstance(statement, (Loop, Branch, Block, Single)):
         yield from (b for inner in inner_statements(statement) for b in windows_read(inner))
-        if isinstance(statement, Branch):
-            yield statement.index.buffer
-        elif isinstance(statement, Loop) and statement.test_value is not None:
-            yield statement.test_value.buffer
+        yield from _asked(statement)
         return
     if isinstance(statement, Product):
         yield from (statement.x.buffer, statement.y.buffer)
@@ -67,6 +64,14 @@ def windows_read(statement: Statement, registers: Collection[int] = ()) -> Itera
             yield e.view.buffer
             yield from (p.buffer for p in e.view.positions)
         left.extend(e.args)
+
+
+def _asked(statement: Statement) -> Iterator[Buffer]:
+    """What a loop or a branch itself reads, besides the statements inside."""
+    if isinstance(statement, Branch):
+        yield statement.index.buffer
+    elif isinstance(statement, Loop) and statement.test_value is not None:
+        yield statement.test_value.buffer
 
 
 def windows_written(statement: Statement) -> Iterator[Buffer]:
@@ -91,7 +96,8 @@ def drop_unread(program: Program) -> None:
     readers: dict[int, set[int]] = {}  # buffer -> the statements that read it from memory
     for statement in everything:
         inside = {id(r.loaded) for r in getattr(statement, "roots", ())}
-        for buffer in windows_read(statement, inside):
+        around = isinstance(statement, (Loop, Branch, Block, Single))  # what is inside comes by itself
+        for buffer in _asked(statement) if around else windows_read(statement, inside):
             readers.setdefault(id(buffer), set()).add(id(statement))
     for statement in everything:
         if isinstance(statement, (Nest, Product)):
@@ -108,18 +114,22 @@ def flat(statements: list[Statement]) -> Iterator[Statement]:
 
 
 def plan(program: Program) -> int:
-    """Give every work buffer its byte offset; returns the size of the workspace."""
+    """Give every work buffer its byte offset; returns the size of the workspace.
+
+    Without threads all memory is used again as soon as possible, so that what a turn needs fits the nearest cache.
+    """
+    own, little = (SMALL, LITTLE) if program.parallel else (0, 0)
     free: list[tuple[int, int]] = []  # (offset, size) gaps, by offset
     top = -(-STATE_BYTES * program.stores // ALIGNMENT) * ALIGNMENT  # what stores know of themselves stays in place
     living: list[tuple[int, int, int]] = []  # (last use, offset, size), the next to die first
-    for first, last, buffer in sorted(lifetimes(program.statements), key=lambda life: life[0]):
+    for first, last, buffer in sorted(lifetimes(program.statements, little), key=lambda life: life[0]):
         dead = []
         while living and living[0][0] < first:
             dead.append(heappop(living)[1:])
         if dead:
             free = _merged([*free, *dead])
         size = _bytes(buffer)
-        if size <= SMALL and top + size <= MOST_SMALL:
+        if size <= own and top + size <= MOST_SMALL:
             buffer.index = top
             top += size
             continue
@@ -137,11 +147,11 @@ def plan(program: Program) -> int:
     return top
 
 
-def lifetimes(statements: list[Statement]) -> list[tuple[int, int, Buffer]]:
+def lifetimes(statements: list[Statement], little: int = LITTLE) -> list[tuple[int, int, Buffer]]:
     """The first and the last moment at which each work buffer is in use, in the order of statements.
 
     What only one body mentions lives there for a part of each turn; what is mentioned outside too, as a carry is, or in
-    a loop within, lives as long as that loop. Bodies with little memory are not worth the care: there, all lives as
+    a loop within, lives as long as that loop. Bodies with `little` memory are not worth the care: there, all lives as
     long as the loop, and threads wait less for each other.
     """
     walk = _Walk()
@@ -155,7 +165,7 @@ def lifetimes(statements: list[Statement]) -> list[tuple[int, int, Buffer]]:
         first = last = moment
         if len(path) > len(home):
             first, last = walk.ranges[path[len(home)]]
-        elif len(home) > 1 and small[home[-1]] < LITTLE:
+        elif len(home) > 1 and small[home[-1]] < little:
             first, last = walk.ranges[home[-1]]
         before = spans.get(id(buffer), (first, last, buffer))
         spans[id(buffer)] = min(before[0], first), max(before[1], last), buffer

@@ -148,18 +148,7 @@ class Build:
     def code(self) -> Code:
         """Let LLVM make machine code."""
         machine = self.target.target_machine()
-        module = llvm.parse_assembly(self.text)
-        module.verify()
-        options = llvm.create_pipeline_tuning_options(speed_level=1)
-        passes = llvm.create_pass_builder(machine, options)
-        manager = llvm.create_new_function_pass_manager()
-        manager.add_sroa_pass()
-        manager.add_instruction_combine_pass()
-        for function in module.functions:
-            if function.name.startswith("block"):
-                optimize_block(function, machine)
-            elif not function.is_declaration:
-                manager.run(function, passes)
+        module = optimized(self.text, machine)
         constants = [np.ascontiguousarray(c) for c in self.program.constants]
         return Code(
             machine.emit_object(module),
@@ -173,6 +162,23 @@ class Build:
             self.program.stores,
             self.program.parallel,
         )
+
+
+def optimized(text: str, machine: llvm.TargetMachine) -> llvm.ModuleRef:
+    """The module as it goes to LLVM's code generator: blocks by LLVM's usual passes, the rest by next to none."""
+    module = llvm.parse_assembly(text)
+    module.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=1)
+    passes = llvm.create_pass_builder(machine, options)
+    manager = llvm.create_new_function_pass_manager()
+    manager.add_sroa_pass()
+    manager.add_instruction_combine_pass()
+    for function in module.functions:
+        if function.name.startswith("block"):
+            optimize_block(function, machine)
+        elif not function.is_declaration:
+            manager.run(function, passes)
+    return module
 
 
 class Compiled:
@@ -219,7 +225,7 @@ class Compiled:
     def assembly(self) -> str:
         """The machine code as text; made anew, since only its bytes were kept."""
         machine = self.target.target_machine()
-        return machine.emit_assembly(llvm.parse_assembly(self.text))
+        return machine.emit_assembly(optimized(self.text, machine))
 
     # Running
 
