@@ -128,3 +128,18 @@ def test_a_part_with_a_derivative_of_its_own_makes_what_it_made():
     x = 3 * X
     np.testing.assert_allclose(np.asarray(remedies.straight_through(model, "2")(x)), np.asarray(model(x)), rtol=1e-6)
     assert not np.allclose(np.asarray(remedies.without_part(model, "2")(x)), np.asarray(model(x)))
+
+
+def test_a_cell_becomes_a_gated_cell():
+    class Net(nn.Module):
+        def __init__(self):
+            self.cell, self.out = nn.RNNCell(3, 12), nn.Linear(12, 3)
+
+        def forward(self, x):
+            h = None
+            for row in x:
+                h = self.cell(row) if h is None else self.cell(row, h)
+            return self.out(h)
+
+    mended = remedies.gated(Net(), "gru", 30)
+    assert isinstance(mended.cell, nn.GRUCell) and np.isfinite(float(loss_fn(mended, SEQUENCE, FIRST)))

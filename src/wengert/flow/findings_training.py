@@ -21,7 +21,7 @@ STEPS = 60  # of a trial, on the one batch
 EXAMPLES = 128  # of it at most
 LEARNS = 0.7  # of the loss with targets exchanged, below which a model has learned to tell examples apart
 REACH = 2.0**22  # how many steps far the line is looked along
-THROWN = 3.0  # times
+THROWN, FAR = 3.0, 30.0  # times
 SLACK = 1e-5  # of the loss: what is lost in rounding
 TOO_SHORT = 500.0  # steps in the same direction that still lower the loss
 SLIGHT = 0.05  # of the loss, that a trial takes away which is said to crawl
@@ -76,8 +76,17 @@ class Trial(NamedTuple):
     @property
     def thrown(self) -> bool:
         """Whether the loss was thrown far above where it began and what an output that says nothing costs."""
-        usual = max(self.losses[0], self.blank if math.isfinite(self.blank) else 0.0)
-        return self.finite and max(self.losses) > THROWN * usual
+        return self.finite and max(self.losses) > THROWN * self.usual
+
+    @property
+    def far(self) -> bool:
+        """Whether it was thrown so far that no later luck excuses it; single peaks are usual with momentum."""
+        return self.finite and max(self.losses) > FAR * self.usual
+
+    @property
+    def usual(self) -> float:
+        """What the loss was, or what an output that says nothing costs, if that is more."""
+        return max(self.losses[0], self.blank if math.isfinite(self.blank) else 0.0)
 
     @property
     def learns(self) -> bool:
@@ -174,21 +183,21 @@ def rate_findings(case: Case, tried: Trial) -> list[Finding]:
         slower = trial(case, rate * USUAL / size)
         if slower.learns and not slower.thrown:
             return [too_high(case, tried, rate * USUAL / size, slower, size)]
-    if tried.thrown and tried.learns:
+    if tried.far and tried.learns:
         for times in (10.0, 30.0):
             slower = trial(case, rate / times)
             if slower.learns and not slower.thrown:
                 return [too_high(case, tried, rate / times, slower)]
     if tried.finite and (tried.learns or (tried.start < UNLEARNED and tried.end < UNLEARNED)):
         return []
-    worse = not tried.finite or tried.thrown or losses[-1] > 1.3 * max(losses[0], 1e-12)
+    worse = not tried.finite or tried.far or losses[-1] > 1.3 * max(losses[0], 1e-12)
     for times in (10.0, 100.0, 1e3, 1e4, 1e5):
         slower = trial(case, rate / times)
         if slower.learns or (worse and slower.finite and slower.losses[-1] < 0.95 * slower.losses[0]):
             return [too_high(case, tried, rate / times, slower)]
         if not worse and times >= 100:
             break
-    if worse:
+    if worse or tried.thrown:
         return []
     line = along_step(case)
     best = min(line, key=lambda t: line[t])

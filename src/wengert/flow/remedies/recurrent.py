@@ -36,7 +36,8 @@ def gated(model: Module, kind: str = "gru", memory: int = 0) -> Module:
     def change(name: str, m: Module) -> Module | None:
         if isinstance(m, nn.RNNCell):
             return opened(
-                _filled(nn.GRUCell(m.input_size, m.hidden_size, m.bias, dtype=m.weight_hh.dtype), m, 2), memory
+                _filled(nn.GRUCell(m.input_size, m.hidden_size, m.bias_ih is not None, dtype=m.weight_hh.dtype), m, 2),
+                memory,
             )
         if not isinstance(m, nn.RNN):
             return None
