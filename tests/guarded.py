@@ -18,6 +18,7 @@ from unittest.mock import patch
 import numpy as np
 
 from wengert.execute.native import program as program_module
+from wengert.execute.native import workspaces
 from wengert.execute.native.plan import lifetimes
 from wengert.execute.native.program import Build, Compiled
 from wengert.execute.native.statements import Program
@@ -88,6 +89,7 @@ class Guarded:
         with patch.object(program_module, "plan", self._plan):
             build = Build(simplify(graph), host_target())
         self.compiled = Compiled(build.code(), build.target, lambda: build)
+        self.compiled.lent = False  # its workspace is the one below
         self.compiled.constants = [frozen(c, c.dtype, c.shape, end) for c in self.compiled.constants]
 
     def _plan(self, program: Program) -> int:
@@ -115,7 +117,7 @@ class Guarded:
                 work[begin:stop] = PATTERN
             for begin, stop in self.holes:
                 _protect(work.ctypes.data + begin, stop - begin, NOTHING)
-            with patch.object(program_module, "_aligned_bytes", lambda size: work):
+            with patch.object(workspaces, "aligned", lambda size: work):
                 compiled._open()
         xs = [frozen(v, dtype, shape, self.end) for v, (shape, dtype) in zip(values, compiled.inputs, strict=True)]
         results: list[Place] = []

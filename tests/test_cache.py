@@ -116,6 +116,34 @@ def test_steps_for_numpy_loops_and_unknown_lengths_come_back(place: Path, compil
     assert all(np.allclose(a, np.asarray(b)) for a, b in zip(first, reference, strict=True))
 
 
+def test_one_number_of_a_large_constant_is_part_of_the_program(place: Path, compilations: list[int]) -> None:
+    """Constants enter the key by their bytes, those of loops' bodies too."""
+    table = np.linspace(0, 1, 50_000)
+
+    def read(x: Any) -> Any:
+        return wg.sum(table) * wg.sum(x) + wg.scan(lambda c, i: (c + wg.asarray(table)[i], None), 0.0, wg.arange(3))[0]
+
+    wanted = []
+    for _ in range(2):
+        wanted.append(table.sum() * X.sum() + table[:3].sum())
+        for _ in range(2):
+            assert np.allclose(run(read, X), wanted[-1])
+        table[2] = 7.0
+    assert len(compilations) == len(entries(place)) == 2 and wanted[0] != wanted[1]
+
+
+def test_the_number_of_threads_is_part_of_the_program(place: Path, compilations: list[int]) -> None:
+    before = wg.get_num_threads()
+    many = max(program.most_threads(), before) + 1
+    try:
+        for count in (before, many, many, before):
+            wg.set_num_threads(count)
+            assert np.allclose(run(loss, X), np.sum(np.tanh(X @ X.T) * 0.5))
+    finally:
+        wg.set_num_threads(before)
+    assert len(compilations) == 2
+
+
 def test_what_may_be_written_over_is_part_of_the_program(place: Path, compilations: list[int]) -> None:
     def move(w: Any, g: Any) -> Any:
         return w - 0.1 * g

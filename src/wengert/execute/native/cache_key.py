@@ -23,7 +23,7 @@ import numpy as np
 from wengert.execute.native.target import Target
 from wengert.ir.array import Array
 from wengert.ir.graph import Graph
-from wengert.ir.primitive import Primitive
+from wengert.ir.primitive import Primitive, registry
 from wengert.ir.types import Length, Shape
 
 PACKAGE = __name__.split(".", maxsplit=1)[0]
@@ -130,5 +130,6 @@ def own_primitives() -> dict[Primitive, str]:
 
 @lru_cache(1)
 def _held_by(modules: Sequence[str]) -> dict[Primitive, str]:
-    found = [v for n in modules for v in list(vars(sys.modules[n]).values()) if isinstance(v, Primitive)]
+    known = {id(p): p for p in registry.values()}
+    found = [known[id(v)] for n in modules for v in list(vars(sys.modules[n]).values()) if id(v) in known]
     return {p: p.name for p in found}

@@ -21,6 +21,7 @@ from wengert import tree
 from wengert.diff.cost import graph_cost
 from wengert.errors import UnsupportedError
 from wengert.execute.native import entry_layout as at
+from wengert.execute.native import workspaces
 from wengert.execute.native.entry_code import ALIGNMENT, load_entry
 from wengert.execute.native.entry_plan import Arguments, Results, Untranslatable
 from wengert.execute.native.entry_record import ALONE, FIELDS, REPLACED, SPEC_WORDS, SPENT
@@ -33,6 +34,7 @@ from wengert.ops.promote import as_array
 _METHOD = 0x0080 | 0x0002  # METH_FASTCALL | METH_KEYWORDS
 QUICK = 2e-6  # seconds below which a program doesn't let other threads run
 _FLOPS, _BYTES = 5e10, 2e10  # a second, roughly
+_POP = workspaces.idle.pop
 
 
 class Entry:
@@ -91,6 +93,9 @@ def make_entry(cls: Any, call: Call, arguments_tree: tree.TreeDef, compiled: Com
         "look": id(checks[1]) if checks else 0,
         "watched": call.claims.output if checks else 0,
         "release": int(not _is_quick(call.graph)),
+        "idle": id(workspaces.idle) if whole is not None and compiled.lent else 0,
+        "pop": id(_POP),
+        "wanted": compiled.workspace_bytes,
     }
     for name, value in settings.items():
         record[FIELDS.index(name)] = value
@@ -125,7 +130,7 @@ def _sizes(call: Call, arguments: Arguments, build: Results, compiled: Compiled)
     ):  # fmt: skip
         sizes[part], done = done, done + 8 * words
     sizes["work"] = done + -done % ALIGNMENT
-    sizes["bytes"] = sizes["work"] + (compiled.workspace_bytes if compiled.whole is not None else 0)
+    sizes["bytes"] = sizes["work"] + (0 if compiled.whole is None or compiled.lent else compiled.workspace_bytes)
     return sizes
 
 

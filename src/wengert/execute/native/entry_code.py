@@ -30,9 +30,9 @@ ALIGNMENT = 64
 
 
 def _emit_perform(module: ir.Module, parts: dict[str, ir.Function], data_slot: int) -> ir.Function:
-    """`perform(record, block) -> result, MISMATCH or 0 with an exception`: arguments have matched."""
-    w = Words(module, "perform", 2)
-    record, block = w.args
+    """`perform(record, block, workspace) -> result, MISMATCH or 0 with an exception`: arguments have matched."""
+    w = Words(module, "perform", 3)
+    record, block, work = w.args
     failed, refused, i = w.returns(0), w.returns(MISMATCH), w.variable()
     run, outputs = field(w, record, "run"), field(w, record, "outputs")
     with w.b.if_else(w.differ(run, 0)) as (machine, python):
@@ -40,7 +40,7 @@ def _emit_perform(module: ir.Module, parts: dict[str, ir.Function], data_slot: i
             with w.b.if_then(w.differ(w.load(w.b.add(block, field(w, record, "uneven"))), 0)):
                 w.leave_if(w.is_(w.b.call(parts["even"], [record, block]), 0), failed)
             w.leave_if(w.is_(w.b.call(parts["allocate"], [record, block]), 0), failed)
-            where = [w.b.add(block, field(w, record, part)) for part in ("table", "work")]
+            where = [w.b.add(block, field(w, record, "table")), work]
             with w.b.if_else(w.differ(field(w, record, "release"), 0)) as (apart, quick):
                 with apart:
                     state = w.call("PyEval_SaveThread")
@@ -78,6 +78,30 @@ def _emit_perform(module: ir.Module, parts: dict[str, ir.Function], data_slot: i
     return w.function
 
 
+def _emit_lend(module: ir.Module, perform: ir.Function) -> ir.Function:
+    """`lend(record, block)`: `perform`, in a workspace that is borrowed where the record says so.
+
+    Where no idle one is large enough, the call goes through Python, which makes one.
+    """
+    w = Words(module, "lend", 2)
+    record, block = w.args
+    idle, refused = field(w, record, "idle"), w.returns(MISMATCH)
+    with w.b.if_then(w.is_(idle, 0)):
+        w.b.ret(w.b.call(perform, [record, block, w.b.add(block, field(w, record, "work"))]))
+    lent = w.call("PyObject_Vectorcall", field(w, record, "pop"), block, 0, 0)
+    with w.b.if_then(w.is_(lent, 0)):
+        w.call("PyErr_Clear")
+        w.b.branch(refused)
+    with w.b.if_then(w.b.icmp_signed("<", w.load(w.load(lent, at.NDARRAY["shape"])), field(w, record, "wanted"))):
+        w.call("Py_DecRef", lent)
+        w.b.branch(refused)
+    result = w.b.call(perform, [record, block, w.load(lent, at.NDARRAY["data"])])
+    w.call("PyList_Append", idle, lent)
+    w.call("Py_DecRef", lent)
+    w.b.ret(result)
+    return w.function
+
+
 def _emit_attempt(module: ir.Module, parts: dict[str, ir.Function]) -> ir.Function:
     """`attempt(record, arguments, number, names) -> result, MISMATCH or 0 with an exception`."""
     w = Words(module, "attempt", 4)
@@ -106,7 +130,7 @@ def _emit_attempt(module: ir.Module, parts: dict[str, ir.Function]) -> ir.Functi
     with w.b.if_then(w.differ(collecting.get(), 0)):
         w.call("PyGC_Enable")
     with w.b.if_then(w.differ(matched, 0)):
-        result.set(w.b.call(parts["perform"], [record, here]))
+        result.set(w.b.call(parts["lend"], [record, here]))
     with w.counted(references, i) as k:
         held = w.load(w.element(here, k))
         with w.b.if_then(w.differ(held, 0)):
@@ -172,7 +196,7 @@ def entry_module(slots: dict[str, int]) -> ir.Module:
         "wrap": emit_wrap(module, slots["data"]),
         "build": emit_build(module),
     }
-    parts["perform"] = _emit_perform(module, parts, slots["data"])
+    parts["lend"] = _emit_lend(module, _emit_perform(module, parts, slots["data"]))
     _emit_enter(module, _emit_attempt(module, parts), slots["entries"], slots["record"])
     return module
 

@@ -36,11 +36,19 @@ FUNCTIONS = {
     "Py_IncRef": 1, "Py_DecRef": 1, "PyErr_Clear": 0, "PyErr_NoMemory": 0, "PyMem_RawMalloc": 1, "PyMem_RawFree": 1,
     "PyType_GenericAlloc": 2, "PyObject_Vectorcall": 4, "PyObject_GenericGetDict": 2, "PyObject_GenericSetAttr": 3,
     "PyDict_Size": 1, "PyDict_Next": 4, "PyDict_New": 0, "PyDict_SetItem": 3, "PyList_New": 1, "PyTuple_New": 1,
+    "PyList_Append": 2,
     "PyObject_RichCompareBool": 3, "PyLong_AsLongLongAndOverflow": 2, "PyEval_SaveThread": 0, "PyEval_RestoreThread": 1,
     "PyGC_Disable": 0, "PyGC_Enable": 0,
 }  # fmt: skip
 NARROW = frozenset(
-    ("PyObject_RichCompareBool", "PyDict_Next", "PyDict_SetItem", "PyObject_GenericSetAttr", "PyGC_Disable")
+    (
+        "PyObject_RichCompareBool",
+        "PyDict_Next",
+        "PyDict_SetItem",
+        "PyObject_GenericSetAttr",
+        "PyGC_Disable",
+        "PyList_Append",
+    )
 )  # return an int
 
 

@@ -6,7 +6,7 @@ them), the results to be allocated, and how they are put together (`entry_result
 A call works in a *block* of memory, whose parts are named by FIELDS too, as offsets. First every reference that the
 call owns, all released at its end: values of inputs, objects' dictionaries, results as ndarrays and as Arrays, objects,
 inputs' Arrays that results may be written over, a stack. Then the table for the machine code and places to note things
-while matching; last the program's workspace.
+while matching; last the program's workspace, unless it is lent one.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from wengert.execute.native.entry_words import Words
 FIELDS = (
     "run", "python", "finish", "release",  # machine code, or functions in Python; whether to let other threads run
     "doubtful", "look", "watched",  # functions that check what the program takes for granted, and of which result
+    "idle", "pop", "wanted",  # where a workspace is lent: the list of idle ones, its method, how many bytes
     "block", "bytes",  # the block that waits for the next call, 0 while it is in use; the size of one
     "positional", "keywords", "match", "specs", "build", "constants",  # numbers of arguments; addresses of instructions
     "spent", "num_spent", "gone",  # inputs given up by the caller, and what then stands in their place

@@ -14,7 +14,7 @@ import numpy as np
 from llvmlite import ir
 
 from wengert.errors import UnsupportedError
-from wengert.execute.native import products
+from wengert.execute.native import products, workspaces
 from wengert.execute.native.barriers import place_barriers
 from wengert.execute.native.blocks import lanes, make_blocks, optimize_block
 from wengert.execute.native.code import Code
@@ -194,6 +194,9 @@ class Compiled:
         self.outputs, self.inputs, self.constants = code.outputs, code.inputs, code.constants
         self.lock = threading.Lock()
         self.work: Any = None
+        self.lent = not self.stores and self.workspace_bytes >= workspaces.LENT  # what stores know of themselves stays
+        if self.lent:
+            workspaces.announce(self, self.workspace_bytes)
         if code.parallel:
             connect()
         self.engine = loaded(code.object, target)
@@ -243,26 +246,37 @@ class Compiled:
         with self.lock:
             if self.work is None:
                 self._open()
-            if self.whole is not None:
-                self.whole(table, self.work_address)
-                return outputs
-            loose: dict[int, np.ndarray] = {}  # values whose size only the run knows
-            for call in self.calls:
-                if isinstance(call, Evaluate):
-                    self._evaluate(call, arrays, loose)
-                else:
-                    call(table, self.work_address)
-                    self.steps.check()
+            try:
+                self._run(table, arrays)
+            finally:
+                if self.lent:
+                    work, self.work = self.work, None
+                    workspaces.give_back(work)
         return outputs
 
+    def _run(self, table: Any, arrays: Sequence[np.ndarray]) -> None:
+        address = self.work.ctypes.data
+        if self.whole is not None:
+            self.whole(table, address)
+            return
+        loose: dict[int, np.ndarray] = {}  # values whose size only the run knows
+        for call in self.calls:
+            if isinstance(call, Evaluate):
+                self._evaluate(call, arrays, loose)
+            else:
+                call(table, address)
+                self.steps.check()
+
     def _open(self) -> None:
-        """Make the workspace of calls that come this way; `entry` has its own."""
-        self.work = _aligned_bytes(self.workspace_bytes)
-        self.work_address = self.work.ctypes.data
+        """Have a workspace for calls that come this way; `entry` has its own, or borrows one."""
+        if self.lent:
+            self.work = workspaces.borrow(self.workspace_bytes)
+            return
+        self.work = workspaces.aligned(self.workspace_bytes)
         self._closing = weakref.finalize(self, free_stores, self.work, self.stores)
 
     def close(self) -> None:
-        """Give the workspace back, until the next call that comes this way."""
+        """Give an own workspace back, until the next call that comes this way."""
         with self.lock:
             if self.work is not None:
                 self._closing()
@@ -354,9 +368,3 @@ def free_stores(work: np.ndarray, stores: int) -> None:
     """Give back what the stores in a workspace have grown to."""
     for address in work[: STATE_BYTES * stores].view(np.int64)[::3]:
         ctypes.pythonapi.PyMem_RawFree(ctypes.c_void_p(int(address)))
-
-
-def _aligned_bytes(size: int) -> np.ndarray:
-    raw = np.zeros(size + 64, np.uint8)
-    start = -raw.ctypes.data % 64
-    return raw[start : start + size]

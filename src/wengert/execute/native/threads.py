@@ -99,9 +99,9 @@ class Pool:
     def connect(self) -> None:
         if self.engine is not None:
             return
-        usable = _found(NEEDED)
-        target, text = host_target(), str(pool_module(usable))
-        self.engine = loaded(kept(text, target, lambda: _compiled(text, target)), target)
+        usable, target = _found(NEEDED), host_target()
+        made = kept(("pool", usable), target, lambda: _compiled(str(pool_module(usable)), target))
+        self.engine = loaded(made, target)
         self.state = (ctypes.c_int64 * SIZE).from_address(self.engine.get_global_value_address("state"))
         for name in (RUN, BARRIER):
             llvm.add_symbol(name, self.engine.get_function_address(name))
