@@ -202,10 +202,10 @@ class Compiled:
         self.engine = loaded(code.object, target)
         kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
         address = self.engine.get_function_address
-        self.calls = [s if isinstance(s, Evaluate) else kind(address(s)) for s in code.segments]
+        self.calls: list[Any] = [s if isinstance(s, Evaluate) else kind(address(s)) for s in code.segments]
         self.steps = Steps(code.steps)
         alone = len(self.calls) == 1 and not isinstance(self.calls[0], Evaluate) and not code.steps
-        self.whole = self.calls[0] if alone else None
+        self.whole: Any = self.calls[0] if alone else None
         self.table_type = ctypes.c_void_p * (len(self.inputs) + len(self.outputs) + len(self.constants) + 1)
         self.input_strides = [tuple(s * dtype.itemsize for s in row_major(shape)) for shape, dtype in self.inputs]
 
