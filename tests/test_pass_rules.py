@@ -257,13 +257,13 @@ RULES: list[tuple[Any, Callable[..., Any], tuple[Any, ...], str]] = [
     ),
     (
         moves.simplify_moves,
-        lambda x: (lambda y: wg.sum(y + y, axis=0))(wg.sin(x)),
+        lambda x: wg.sum((y := wg.sin(x)) + y, axis=0),
         (A,),
         "v0 = sin a; v1 = sum[axes=(0,)] v0; v2 = multiply v1, 2; return v2",
     ),
     (
         algebra.simplify_algebra,
-        lambda x: (lambda y: y / wg.sum(y, axis=0))(wg.astype(x > 1, x.dtype)),
+        lambda x: (y := wg.astype(x > 1, x.dtype)) / wg.sum(y, axis=0),
         (A,),
         "v0 = greater a, 1; v1 = convert[dtype=float64, weak=False] v0; v2 = sum[axes=(0,)] v1; "
         "v3 = reciprocal v2; v4 = multiply v1, v3; return v4",

@@ -201,8 +201,8 @@ def _reduce(r: Rewriter, p: Primitive, args: Args, params: Params) -> Array | No
     if p is sum_p and (node := r.made_by(x, negative)) is not None:  # the sign of fewer elements
         return negative.bind(p.bind(node.inputs[0], axes=axes))
     twice = r.made_by(x, add) if p is sum_p and r.used_once(x) else None
-    if twice is not None and (node := twice).inputs[0] is node.inputs[1]:  # twice the sum
-        return multiply.bind(p.bind(node.inputs[0], axes=axes), Array(x.dtype.type(2)))
+    if twice is not None and twice.inputs[0] is twice.inputs[1]:  # twice the sum
+        return multiply.bind(p.bind(twice.inputs[0], axes=axes), Array(x.dtype.type(2)))
     if p is sum_p and (node := r.made_by(x, sum_p)) is not None:  # the order of a sum is free
         gone = node.params["axes"]
         kept = [a for a in range(node.inputs[0].ndim) if a not in gone]

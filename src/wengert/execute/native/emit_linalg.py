@@ -8,7 +8,7 @@ a column without a pivot is passed over), their rounding may differ.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from llvmlite import ir
@@ -19,7 +19,7 @@ from wengert.execute.native.emit import I1, I32, I64, ZERO, Function
 from wengert.execute.native.statements import Direct
 from wengert.execute.native.views import View
 
-Number = ir.Value
+Number: TypeAlias = ir.Value
 
 
 class Tile:
