@@ -70,7 +70,7 @@ scale = Elementwise(
     doc="`t * d` where `d` is a derivative known to be finite: `guarded_multiply` without its guard.",
 )
 divide = Elementwise(
-    "divide", operator.truediv, lambda o, x, y: 1 / y, lambda o, x, y: -(o * (1 / y)), takes="fc", doc="`x / y`."
+    "divide", operator.truediv, lambda o, x, y: 1 / y, lambda o, x, y: -(o / y), takes="fc", doc="`x / y`."
 )
 negative = Signed("negative", operator.neg, MINUS, doc="`-x`.")
 positive = Signed("positive", np.positive, ONE, doc="`+x`.")
