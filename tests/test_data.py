@@ -185,7 +185,7 @@ def test_datasets_of_hugging_face_themselves() -> None:
 def test_pytorchs_loaders_with_workers() -> None:
     torch = pytest.importorskip("torch")
     set_ = torch.utils.data.TensorDataset(torch.tensor(X), torch.tensor(Y))
-    loader = torch.utils.data.DataLoader(set_, batch_size=4, num_workers=1, multiprocessing_context="fork")
+    loader = torch.utils.data.DataLoader(set_, batch_size=4, num_workers=1, multiprocessing_context="spawn")
     assert seen(data.batches(loader)) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     rows = [{"x": torch.tensor(a), "y": int(b)} for a, b in zip(X, Y, strict=True)]
     (first, *_) = data.batches(torch.utils.data.DataLoader(rows, batch_size=5))

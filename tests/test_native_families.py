@@ -140,17 +140,17 @@ def test_a_carry_written_at_positions(turns: int, mode: str) -> None:
 
 def test_a_loop_writes_where_its_carry_lies() -> None:
     def body(k: Any, c: Any) -> Any:
-        first, last = c[k], c[39 - k]
-        return c.at[k].set(last).at[39 - k].set(first)
+        first, last = c[k], c[79 - k]
+        return c.at[k].set(last).at[79 - k].set(first)
 
     def reversed_rows(x: Any) -> Any:
-        return wg.fori_loop(0, 20, body, x)
+        return wg.fori_loop(0, 40, body, x)
 
-    x = rng.normal(size=(40, 100))
+    x = rng.normal(size=(80, 100))  # a carry that is too large to be copied to the result at the end
     same(reversed_rows, x)
     np.testing.assert_array_equal(reversed_rows(x), x[::-1])
     text = wg.jit(reversed_rows, executor="native").lower(x).loops
-    assert text.count("for [40, 100]") == 1  # the copy of the argument
+    assert text.count("for [80, 100]") == 1  # the copy of the argument
 
 
 @pytest.mark.parametrize("start", [-9, -3, -1, 0, 2, 4, 5, 30])
