@@ -343,9 +343,10 @@ def test_a_team_that_is_held_up_breaks_up_for_a_while():
         return "".join(map(str, sizes))
 
     try:
-        assert after(17) == "2" + 16 * "1"
+        assert after(5) == "21111"  # 4 times as long as was lost, or longer
+        time.sleep(1)
         pauses[:] = [0.1, 0.0]
-        assert after(22) == "2" + 8 * "1" + "2" + 4 * "1" + "2" + 2 * "1" + "222" + "22"
+        assert after(3) == "222"
         threads.always_in_teams(True)
         pauses[:] = [0.0, 0.02]
         assert after(3) == "222"

@@ -19,7 +19,7 @@ PART = ir.FunctionType(VOID, [I64, I64, BYTES, BYTES])
 _LINE = 8
 _JOB, _GO, _ARRIVED, _PHASE, _DONE, _BUSY, _SLEEPING, _WORKERS = (_LINE * k for k in range(8))
 WANTED, _PART, _TABLE, _WORK = (_LINE * 8 + k for k in range(4))  # WANTED: threads in a team
-_WAITED, LEVEL, ALONE, ALWAYS = (_LINE * 8 + 4 + k for k in range(4))  # of the caller: nanoseconds; programs to come
+_WAITED, LEVEL, UNTIL, ALWAYS = (_LINE * 8 + 4 + k for k in range(4))  # of the caller; two are nanoseconds
 _MUTEX, _CONDITION = _LINE * 9, _LINE * 17
 SIZE = _LINE * 25
 # _JOB: the job's number, how many workers may join, how many have. _GO: the number, and how many threads there are
@@ -28,7 +28,7 @@ _COUNT = (1 << _COUNT_BITS) - 1
 _LOOKS = 60_000  # for new work, before a worker sleeps: about a millisecond
 _PATIENCE = 4_000  # looks at a barrier before the core is offered to somebody else
 _LITTLE = 200_000  # nanoseconds that a team may wait for somebody without being held up
-_STEP, _MOST = 4, 10  # programs run alone after a team was held up: twice as many for each level, 4 up, 1 down
+_FACTOR, _MOST = 4, 4  # after a team was held up, programs run alone for 4 times as long, doubled for each level
 _MONOTONIC = 6 if sys.platform == "darwin" else 1
 _SIGNALS = 16  # words of a set of signals
 _BLOCK_SIGNALS = 1 if sys.platform == "darwin" else 0
@@ -224,10 +224,11 @@ def pool_module(usable: bool) -> ir.Module:
         take, held = b.append_basic_block(), b.append_basic_block()
         b.cbranch(b.icmp_unsigned(">", threads, I64(1)), held, alone)
         b.position_at_end(held)
-        left = w.get(ALONE)
-        with b.if_then(b.icmp_signed(">", left, I64(0))):
-            w.set(ALONE, b.sub(left, I64(1)))
-            b.branch(alone)
+        until_then = w.get(UNTIL)
+        with b.if_then(b.icmp_signed("!=", until_then, I64(0))):
+            with b.if_then(b.icmp_signed("<", b.call(now, []), until_then)):
+                b.branch(alone)
+            w.set(UNTIL, I64(0))
         b.branch(take)
         b.position_at_end(take)
         free = b.cmpxchg(w.at(_BUSY), I64(0), I64(1), "seq_cst")
@@ -286,15 +287,16 @@ def pool_module(usable: bool) -> ir.Module:
         b.branch(ready)
         b.position_at_end(ready)
         wait(b, w, lambda: b.icmp_unsigned("==", w.get(_DONE), others), ir.Constant(I1, 1))
-        waited, took, level = w.get(_WAITED), b.sub(b.call(now, []), begin), w.get(LEVEL)
+        end = b.call(now, [])
+        waited, took, level = w.get(_WAITED), b.sub(end, begin), w.get(LEVEL)
         held_up = b.and_(b.icmp_signed(">", waited, I64(_LITTLE)), b.icmp_signed(">", b.mul(waited, I64(2)), took))
-        higher, lower = b.add(level, I64(_STEP)), b.sub(level, I64(1))
+        held_up = b.and_(held_up, b.icmp_unsigned("==", w.get(ALWAYS), I64(0)))
+        higher, lower = b.add(level, I64(1)), b.sub(level, I64(1))
         higher = b.select(b.icmp_signed("<", higher, I64(_MOST)), higher, I64(_MOST))
         lower = b.select(b.icmp_signed(">", lower, I64(0)), lower, I64(0))
-        level = b.select(held_up, higher, b.select(b.icmp_unsigned("==", others, I64(0)), level, lower))
-        level = b.select(b.icmp_unsigned("==", w.get(ALWAYS), I64(0)), level, I64(0))
-        w.set(LEVEL, level)
-        w.set(ALONE, b.select(b.icmp_unsigned("==", level, I64(0)), level, b.shl(I64(1), level)))
+        with b.if_then(held_up):
+            w.set(UNTIL, b.add(end, b.mul(waited, b.shl(I64(_FACTOR), level))))
+        w.set(LEVEL, b.select(held_up, higher, b.select(b.icmp_unsigned("==", others, I64(0)), level, lower)))
         w.set(_BUSY, I64(0))
         b.branch(done)
     else:

@@ -22,7 +22,6 @@ from llvmlite import ir
 
 from wengert.execute.native.objects import kept, loaded
 from wengert.execute.native.pool_code import (
-    ALONE,
     ALWAYS,
     BARRIER,
     BYTES,
@@ -31,6 +30,7 @@ from wengert.execute.native.pool_code import (
     NEEDED,
     RUN,
     SIZE,
+    UNTIL,
     VOID,
     WANTED,
     pool_module,
@@ -57,7 +57,7 @@ def always_in_teams(on: bool) -> None:
     """Whether programs run in teams however long threads wait for each other, for tests; what was seen is forgotten."""
     connect()
     state = _pool().state
-    state[ALWAYS], state[LEVEL], state[ALONE] = on, 0, 0
+    state[ALWAYS], state[LEVEL], state[UNTIL] = on, 0, 0
 
 
 def part_of(b: ir.IRBuilder, split: Split, thread: ir.Value, threads: ir.Value) -> list[ir.Value]:
