@@ -38,6 +38,7 @@ from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 
 import wengert as wg
 from tests.families import larger
@@ -49,6 +50,8 @@ from wengert.execute import numpy as reference
 from wengert.execute.native.plan import flat
 from wengert.execute.native.statements import Block, Evaluate
 from wengert.ir.graph import Graph
+from wengert.ir.primitive import registry
+from wengert.ops.elementwise import Elementwise
 
 TRANSFORMS = ("value", "gradient", "gradient", "gradient", "tangent", "second", "batched value", "batched gradient")
 THREADS = ("one", "one", "team", "turns")
@@ -68,8 +71,11 @@ class Case(NamedTuple):
         return f"{self.dtype}, {self.transform}, {self.threads}, {self.call}\n{self.program}"
 
 
+NEIGHBOURS = 10  # ways to round that are tried where a program may be beside a jump
+
+
 class BluntError(Exception):
-    """The reference itself is not sure: single and double precision differ, as they do beside a jump."""
+    """The reference is not sure: other precision, or rounding to a neighbour, changes it, as beside a jump."""
 
 
 def case(seed: int) -> Case:
@@ -163,7 +169,38 @@ def check(c: Case, seed: int, guard: bool = False) -> None:
     for again in found[1:]:
         same = all(np.array_equal(a, b, equal_nan=True) for a, b in zip(found[0], again, strict=True))
         assert same, f"differs from run to run: {found[0]} {again}"
-    compare(found[0], wanted, exact)
+    try:
+        compare(found[0], wanted, exact)
+    except AssertionError:
+        if exact is None and jumps(graph, xs, wanted):
+            raise BluntError from None
+        raise
+
+
+def jumps(graph: Graph, xs: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> bool:
+    """Whether the reference's own result changes where its elementwise steps round to a neighbouring number."""
+    rng = np.random.default_rng(0)
+
+    def nudged(evaluate: Callable[..., Any]) -> Callable[..., Any]:
+        def otherwise(*values: Any, **params: Any) -> Any:
+            out = np.asarray(evaluate(*values, **params))
+            if out.dtype.kind != "f":
+                return out
+            return np.nextafter(out, rng.choice([-np.inf, np.inf], out.shape).astype(out.dtype))
+
+        return otherwise
+
+    for _ in range(NEIGHBOURS):
+        with pytest.MonkeyPatch.context() as patch:
+            for p in registry.values():
+                if isinstance(p, Elementwise):
+                    patch.setattr(p, "evaluate", nudged(p.evaluate))
+            beside = reference.run(graph, xs)
+        try:
+            compare(beside, wanted, None)
+        except AssertionError:
+            return True
+    return False
 
 
 def census(seeds: Sequence[int]) -> dict[str, Counter[str]]:
