@@ -234,3 +234,16 @@ def test_reverse_through_while_loops() -> None:
     inputs = [np.array([0.3, 0.4]), np.array([0.1, 0.2])]
     graph = staged(wg.grad(f, argnums=(0, 1)), *inputs)
     same(graph, simplify(graph), inputs, 1e-14)
+
+
+def test_a_sequence_that_a_while_loop_computed_is_not_taken_for_its_turns() -> None:
+    """Whether turns took place is the last result of loops that emit, and of no other."""
+
+    def f(x: Any) -> Any:
+        ys = wg.while_loop(lambda y: wg.sum(y) < 100.0, lambda y: 2.0 * y, x)
+        return wg.scan(lambda c, row: (c + row[0] * row[1], None), wg.zeros(2, dtype=x.dtype), (ys, x))[0]
+
+    x = np.array([[1.0, 2.0], [3.0, 4.0]])
+    doubled = 16 * x  # 10, 20, …, 160
+    for executor in ("numpy", "native"):
+        assert np.array_equal(wg.jit(f, executor=executor)(x), (doubled * x).sum(0))

@@ -238,7 +238,9 @@ def _turns_taken(r: Rewriter, p: Primitive, args: Args, params: Params) -> Seque
     body, nc, nk = _parts(args, params)
     for i in range(nc + nk, len(args) if len(args) > nc + nk + 1 else 0):  # one sequence must tell the turns
         node = r.made_by(args[i], while_p)
-        if node is not None and args[i] is node.outputs[-1] and not node.params["test"].out_types[0].shape:
+        if node is None or not node.params["emit"] or args[i] is not node.outputs[-1]:
+            continue
+        if not node.params["test"].out_types[0].shape:
             return r.step(p, _without(args, (i,)), {**params, "body": filled(body, {i: Array(np.True_)})})
     return None
 
