@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -155,22 +156,21 @@ class Body:
             return self._from_memory(b.load(p), dtype)
         if stride == 0:
             return self.splat(self._from_memory(b.load(p), dtype))
-        t = ir.VectorType(memory_type(dtype), self.lanes)
-        if stride == 1 and self.valid == self.lanes:
-            x = b.load(b.bitcast(p, t.as_pointer()), align=dtype.itemsize)
-        elif stride == 1:
-            zeros = ir.Constant(t, [ir.Constant(t.element, 0)] * self.lanes)
-            masked = self._masked("load", t, ir.FunctionType(t, [t.element.as_pointer(), I32, self._mask().type, t]))
-            x = b.call(masked, [b.bitcast(p, masked.args[0].type), I32(dtype.itemsize), self._mask(), zeros])
-        else:
-            x = ir.Constant(t, ir.Undefined)
-            for k in range(self.valid):
-                x = b.insert_element(x, b.load(b.gep(p, [I64(k * stride)])), I32(k))
+        if stride == 1:
+            return self._from_memory(self.lanes_at(p, dtype, [k < self.valid for k in range(self.lanes)]), dtype)
+        x: Any = ir.Constant(ir.VectorType(memory_type(dtype), self.lanes), ir.Undefined)
+        for k in range(self.valid):
+            x = b.insert_element(x, b.load(b.gep(p, [I64(k * stride)])), I32(k))
         return self._from_memory(x, dtype)
 
-    def _mask(self) -> ir.Constant:
-        bits = [ir.Constant(I1, int(k < self.valid)) for k in range(self.lanes)]
-        return ir.Constant(ir.VectorType(I1, self.lanes), bits)
+    def lanes_at(self, p: ir.Value, dtype: np.dtype, wanted: Sequence[bool]) -> ir.Value:
+        """The vector of memory at `p`; what isn't wanted isn't touched."""
+        t = ir.VectorType(memory_type(dtype), self.lanes)
+        if all(wanted):
+            return self.b.load(self.b.bitcast(p, t.as_pointer()), align=dtype.itemsize)
+        mask, zeros = _mask(wanted), ir.Constant(t, [ir.Constant(t.element, 0)] * self.lanes)
+        masked = self._masked("load", t, ir.FunctionType(t, [t.element.as_pointer(), I32, mask.type, t]))
+        return self.b.call(masked, [self.b.bitcast(p, masked.args[0].type), I32(dtype.itemsize), mask, zeros])
 
     def _masked(self, what: str, t: ir.VectorType, kind: ir.FunctionType) -> ir.Function:
         number = {ir.FloatType: "f32", ir.DoubleType: "f64"}.get(type(t.element)) or f"i{t.element.width}"
@@ -193,11 +193,11 @@ class Body:
         elif stride == 1 and self.valid == self.lanes:
             b.store(value, b.bitcast(p, value.type.as_pointer()), align=dtype.itemsize)
         elif stride == 1:
-            t = value.type
+            t, mask = value.type, _mask([k < self.valid for k in range(self.lanes)])
             masked = self._masked(
-                "store", t, ir.FunctionType(ir.VoidType(), [t, t.element.as_pointer(), I32, self._mask().type])
+                "store", t, ir.FunctionType(ir.VoidType(), [t, t.element.as_pointer(), I32, mask.type])
             )
-            b.call(masked, [value, b.bitcast(p, masked.args[1].type), I32(dtype.itemsize), self._mask()])
+            b.call(masked, [value, b.bitcast(p, masked.args[1].type), I32(dtype.itemsize), mask])
         else:
             for k in range(self.valid):
                 b.store(b.extract_element(value, I32(k)), b.gep(p, [I64(k * stride)]))
@@ -206,10 +206,24 @@ class Body:
 ZERO = I64(0)
 
 
+def _mask(wanted: Sequence[bool]) -> ir.Constant:
+    return ir.Constant(ir.VectorType(I1, len(wanted)), [I1(int(w)) for w in wanted])
+
+
 def aligned(shape: Shape, index: Sequence[Any]) -> list[Any]:
     """The index into an operand of this shape, by the rules of broadcasting."""
     tail = index[len(index) - len(shape) :] if shape else []
     return [ZERO if d == 1 else i for d, i in zip(shape, tail, strict=True)]
+
+
+@dataclass
+class Turn:
+    """A loop while its body is emitted: from which block and index it begins, and what its turns hand on."""
+
+    before: ir.Block
+    head: ir.Block
+    first: ir.Value
+    carried: list[tuple[ir.PhiInstr, ir.Value]] = field(default_factory=list)
 
 
 class Function:
@@ -221,6 +235,7 @@ class Function:
     """
 
     split: int | None = None
+    turn: Turn | None = None  # the innermost loop whose body is being emitted; None in one that takes a single turn
 
     def __init__(
         self,
@@ -254,8 +269,11 @@ class Function:
         known = isinstance(count, int) and isinstance(start, int)
         if known and count <= start:  # type: ignore[operator]
             return
+        outer = self.turn
         if known and count - start == step:  # type: ignore[operator]
+            self.turn = None
             body(I64(start))
+            self.turn = outer
             return
         first, last = (I64(x) if isinstance(x, int) else x for x in (start, count))
         b, before = self.b, self.b.block
@@ -264,9 +282,12 @@ class Function:
         b.position_at_end(block)
         i = b.phi(I64)
         i.add_incoming(first, before)
+        self.turn = Turn(before, block, first)
         body(i)
         following = b.add(i, I64(step))
-        i.add_incoming(following, b.block)
+        for phi, value in [(i, following), *self.turn.carried]:
+            phi.add_incoming(value, b.block)
+        self.turn = outer
         b.cbranch(b.icmp_signed("<", following, last), block, after)
         b.position_at_end(after)
 
@@ -342,7 +363,12 @@ def store_roots(body: Body, roots: Sequence[Root], index: list[Any]) -> None:
             body.store(value, root.target, index)
 
 
-def emit_nest(f: Function, nest: Nest) -> None:
+def over_nest(f: Function, nest: Nest, leaf: Callable[[Body, list[Any]], None]) -> None:
+    """The loops of a nest, in the order in which its first result lies in memory."""
     strides = next((r.target.strides for r in nest.roots if r.stored), ())
-    order = sorted(range(len(strides)), key=lambda k: -strides[k])  # as the first result lies in memory
-    f.nest(nest.shape, vector_axis(nest.shape), lambda body, index: store_roots(body, nest.roots, index), order)
+    order = sorted(range(len(strides)), key=lambda k: -strides[k])
+    f.nest(nest.shape, vector_axis(nest.shape), leaf, order)
+
+
+def emit_nest(f: Function, nest: Nest) -> None:
+    over_nest(f, nest, lambda body, index: store_roots(body, nest.roots, index))

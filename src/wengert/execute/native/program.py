@@ -19,6 +19,7 @@ from wengert.execute.native.barriers import place_barriers
 from wengert.execute.native.blocks import lanes, make_blocks, optimize_block
 from wengert.execute.native.code import Code
 from wengert.execute.native.collapse import collapse_axes
+from wengert.execute.native.copies import join_copies
 from wengert.execute.native.emit import Function, Windows, emit_nest, memory_type
 from wengert.execute.native.emit_linalg import emit_direct
 from wengert.execute.native.emit_reduction import emit_reduction
@@ -28,6 +29,7 @@ from wengert.execute.native.evaluate import Steps, evaluated
 from wengert.execute.native.flow import Flow
 from wengert.execute.native.inplace import write_over_inputs
 from wengert.execute.native.lower import lower
+from wengert.execute.native.neighbours import Behind, emit_neighbours, neighbours
 from wengert.execute.native.objects import loaded
 from wengert.execute.native.parts import make_parts
 from wengert.execute.native.plan import drop_unread, plan
@@ -79,6 +81,7 @@ class Build:
         join_sums(self.program, target)
         join_rows(self.program)
         self.in_place = write_over_inputs(self.program, donated or {})  # result -> input that it is written over
+        join_copies(self.program)
         drop_unread(self.program)
         collapse_axes(self.program)
         make_parts(self.program)
@@ -131,7 +134,8 @@ class Build:
         """The function that runs a statement, and the windows that it is given."""
         target = self.target
         windows = Windows()
-        key = _signature(statement, windows)
+        signature, behind = _signature(statement, windows), neighbours(statement, target)
+        key = signature, *((windows.number(v), windows.number(last), *far) for v, last, *far in behind.values())
         if key not in self.functions:
             name = f"{type(statement).__name__.lower()}{len(self.functions)}"
             if isinstance(statement, Product):
@@ -140,7 +144,7 @@ class Build:
                 axis = None if statement.split is None else statement.split.axis
                 own = memory_type(statement.expr.dtype) if isinstance(statement, Direct) else None
                 f = Function(self.module, name, windows, lanes(statement, target), axis, own)
-                _emit(f, statement)
+                _emit(f, statement, behind)
                 f.b.ret_void()
                 self.functions[key] = f.function
         return self.functions[key], windows
@@ -317,11 +321,11 @@ class Compiled:
                 view.array(self._memory(view.buffer, arrays))[...] = value
 
 
-def _emit(f: Function, statement: Nest | Reduction) -> None:
+def _emit(f: Function, statement: Nest | Reduction, behind: Mapping[int, Behind]) -> None:
     if isinstance(statement, Rows):
         emit_rows(f, statement)
     elif isinstance(statement, Nest):
-        emit_nest(f, statement)
+        emit_neighbours(f, statement, behind) if behind else emit_nest(f, statement)
     elif isinstance(statement, Scatter):
         emit_scatter(f, statement)
     elif isinstance(statement, Direct):

@@ -158,6 +158,12 @@ class View:
         return np.ndarray(self.shape, memory.dtype, memory, self.offset * size, strides)
 
 
+def extent(view: View) -> tuple[int, int]:
+    """The first element of a window that does not move, in its buffer, and the one after the last."""
+    ends = [(d - 1) * s for d, s in zip(view.shape, view.strides, strict=True)]
+    return view.offset + sum(e for e in ends if e < 0), view.offset + sum(e for e in ends if e > 0) + 1
+
+
 def row_major(shape: Shape) -> tuple[int, ...]:
     """The strides of a dense array in row-major order."""
     strides, n = [], 1
