@@ -202,6 +202,31 @@ def test_ctrl_c_stops_a_loop_of_calls():
     assert "KeyboardInterrupt" in errors
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_ctrl_c_in_a_long_call_takes_effect_when_it_is_done():
+    done = run(
+        CHILD
+        + """
+import signal, threading, time
+def turns(n, y):
+    return wg.while_loop(lambda c: c[0] < n, lambda c: (c[0] + 1, 0.5 * c[1] + wg.sin(c[1])), (0 * n, y))[1]
+g = wg.jit(turns, executor="native")
+y = wg.asarray(0.3, dtype=wg.float64)
+few, many = wg.asarray(1e3, dtype=wg.float64), wg.asarray(5e7, dtype=wg.float64)
+before = float(g(few, y))
+threading.Timer(0.2, lambda: signal.raise_signal(signal.SIGINT)).start()
+began = time.perf_counter()
+try:
+    g(many, y)
+    time.sleep(10)
+except KeyboardInterrupt:
+    took = time.perf_counter() - began
+    print("stopped", took < 10, float(g(few, y)) == before, bool((np.asarray(f(x, w)) == np.asarray(f(x, w))).all()))
+"""
+    )
+    assert done.stdout.split() == ["stopped", "True", "True", "True"], done.stderr
+
+
 @pytest.mark.parametrize("count", [0, 65, -1, True, 1.5, "2", None])
 def test_numbers_of_threads_that_are_refused(count):
     with pytest.raises(ArgumentError, match=r"set_num_threads: expected a number of threads from 1 to 64, got"):
