@@ -6,7 +6,7 @@ A loop over scalars would otherwise spend its time on calls, and on values that 
 from __future__ import annotations
 
 from collections import Counter as Counts
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from heapq import heapify, heappop, heappush
 from typing import Any
@@ -15,7 +15,7 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 from wengert.execute.native import elementwise
-from wengert.execute.native.emit import I64, Function, Windows, emit_nest, vector_axis
+from wengert.execute.native.emit import I8, I64, Function, Windows, emit_nest, vector_axis
 from wengert.execute.native.emit_reduction import emit_reduction
 from wengert.execute.native.emit_scatter import emit_scatter
 from wengert.execute.native.flow import BYTES, Flow, Turns
@@ -38,6 +38,7 @@ from wengert.execute.native.statements import (
 from wengert.execute.native.target import Target
 from wengert.execute.native.views import Buffer, Counter, View
 
+LINE = 64  # bytes of a line of the cache, and of the longest vectors
 FEW = 64  # elements: the most that a statement in a block runs over
 MOST_LOCAL = 4096  # bytes of a buffer in registers, or on the stack
 GUARDED = ("guarded_multiply", "annihilating_multiply")
@@ -163,7 +164,7 @@ class _BlockFlow(Flow):
     def _base(self, buffer: Buffer) -> ir.Value:
         if id(buffer) not in self.bases:
             with self.b.goto_entry_block():
-                place = self.b.alloca(ir.ArrayType(ir.IntType(8), max(buffer.size * buffer.dtype.itemsize, 1)))
+                place = self.b.alloca(ir.ArrayType(I8, -(-max(buffer.size * buffer.dtype.itemsize, 1) // LINE) * LINE))
                 place.align = 64
                 self.bases[id(buffer)] = self.b.bitcast(place, BYTES)
         return self.bases[id(buffer)]
@@ -194,6 +195,15 @@ class _Inline(Function):
 
     def pointer(self, view: View) -> ir.Value:
         return self.flow.pointer(view, self.turns)
+
+    def loop(
+        self, count: int | ir.Value, body: Callable[[ir.Value], None], step: int = 1, start: int | ir.Value = 0
+    ) -> None:
+        """A few vectors are written out: at known places LLVM can keep them in registers."""
+        if step == 1 or not isinstance(count, int) or not isinstance(start, int):
+            return super().loop(count, body, step, start)
+        for k in range(start, count, step):
+            super().loop(k + step, body, step, k)
 
     def body(self, start: ir.Value | None, lanes: int) -> Prompt:
         return Prompt(self.b, self.pointer, start, lanes, self.flow.target.has_fma)

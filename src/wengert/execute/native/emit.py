@@ -172,6 +172,11 @@ class Body:
         masked = self._masked("load", t, ir.FunctionType(t, [t.element.as_pointer(), I32, mask.type, t]))
         return self.b.call(masked, [self.b.bitcast(p, masked.args[0].type), I32(dtype.itemsize), mask, zeros])
 
+    def shifted(self, low: ir.Value, high: ir.Value, by: int) -> ir.Value:
+        """A vector out of two that follow each other: it begins `by` elements after the first."""
+        picked = [I32(by + k) for k in range(self.lanes)]
+        return self.b.shuffle_vector(low, high, ir.Constant(ir.VectorType(I32, self.lanes), picked))
+
     def _masked(self, what: str, t: ir.VectorType, kind: ir.FunctionType) -> ir.Function:
         number = {ir.FloatType: "f32", ir.DoubleType: "f64"}.get(type(t.element)) or f"i{t.element.width}"
         name = f"llvm.masked.{what}.v{t.count}{number}.p0"

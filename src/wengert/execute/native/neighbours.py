@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from llvmlite import ir
 
 from wengert.execute.native.blocks import lanes
-from wengert.execute.native.emit import I32, I64, LANE, Body, Function, Turn, over_nest, store_roots, vector_axis
+from wengert.execute.native.emit import I64, LANE, Body, Function, Turn, over_nest, store_roots, vector_axis
 from wengert.execute.native.statements import Expr, Kernel, Nest
 from wengert.execute.native.target import Target
 from wengert.execute.native.views import View
@@ -115,12 +115,7 @@ class _Shifting(Body):
             self.vectors[key] = self.carried(last, reach, index)
         vectors = self.vectors[key]
         back, rest = divmod(distance, self.lanes)
-        if rest == 0:
-            return vectors[back]
-        picked = [I32(self.lanes - rest + k) for k in range(self.lanes)]
-        return self.b.shuffle_vector(
-            vectors[back + 1], vectors[back], ir.Constant(ir.VectorType(I32, self.lanes), picked)
-        )
+        return self.shifted(vectors[back + 1], vectors[back], self.lanes - rest) if rest else vectors[back]
 
     def carried(self, last: View, reach: int, index: Sequence[Any]) -> list[ir.Value]:
         """The next vector of a window, and those before it as far as `reach` elements back."""
