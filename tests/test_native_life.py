@@ -215,7 +215,9 @@ def test_arm64_gets_code(name: str, arm: Target) -> None:
     module = llvm.parse_assembly(build.text)
     text = arm.target_machine().emit_assembly(module)
     for instruction in instructions:
-        assert f"\t{instruction}" in text
+        # the elementary functions ask the machine at hand, which WENGERT_CPU may have made smaller
+        if host_target().has_fma or (name, instruction) != ("elementary functions", "fmla"):
+            assert f"\t{instruction}" in text
     assert not instructions or any(f"v{k}.{n}" in text for k in range(32) for n in ("4s", "2d"))
     declared = {g.name for g in module.functions if g.is_declaration and not g.name.startswith("llvm.")}
     assert declared <= {"wengert_run", "wengert_barrier", "PyMem_RawRealloc", "PyMem_RawMalloc", "PyMem_RawFree"}
