@@ -18,7 +18,7 @@ import pytest
 import wengert as wg
 from wengert.execute import native
 from wengert.execute.native.program import Build
-from wengert.execute.native.target import Target
+from wengert.execute.native.target import Target, host_target
 from wengert.passes.pipeline import simplify
 
 ROOT = Path(__file__).parent.parent
