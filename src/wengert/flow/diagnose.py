@@ -6,15 +6,18 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from wengert.errors import ArgumentError
 from wengert.flow.finding import Case, Finding, finite
 from wengert.flow.findings_data import data_findings
 from wengert.flow.findings_depth import depth_findings
+from wengert.flow.findings_pairing import pairing_findings
 from wengert.flow.findings_plain import plain_findings
 from wengert.flow.findings_time import time_findings
 from wengert.flow.findings_training import LEARNS, UNLEARNED, Trial, noise_findings, rate_findings, trial
 from wengert.flow.findings_units import alike_findings, dead_findings, saturation_findings
-from wengert.flow.findings_wiring import nonfinite_findings, pairing_findings, wiring_findings
+from wengert.flow.findings_wiring import nonfinite_findings, wiring_findings
 from wengert.flow.recipe import Recipe
 from wengert.flow.report import Report
 from wengert.source import at_user_line
@@ -90,6 +93,7 @@ def findings_of(case: Case) -> list[Finding]:
         *plain_findings(case),
         *time_findings(case),
     ]
+    found = [f for f in found if not follows(f, found, case)]
     faults = [f for f in found if f.severity >= VERDICT]
     if not any(f.kind in HARD for f in faults) and (faults or case.trains):
         tried = trial(case)
@@ -100,6 +104,15 @@ def findings_of(case: Case) -> list[Finding]:
     if not any(f.severity >= VERDICT for f in found):
         found += noise_findings(case)
     return ranked(found)
+
+
+def follows(f: Finding, found: list[Finding], case: Case) -> bool:
+    """Whether a gradient that ends in some layers says no more than that these are cut off from the loss."""
+    if f.kind != "vanishing" or not any(g.kind == "disconnected" for g in found):
+        return False
+    idle = {q.name for q in case.profile.parameters if q.gradient is None or not np.any(q.gradient)}
+    live = {q.name.rpartition(".")[0] for q in case.profile.parameters if q.name not in idle}
+    return not live.intersection(f.where)
 
 
 def excused(f: Finding, tried: Trial) -> None:

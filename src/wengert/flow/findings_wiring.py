@@ -1,4 +1,4 @@
-"""Findings about wiring: numbers that aren't finite, parameters that the loss doesn't reach, losses that don't fit."""
+"""Findings about wiring: numbers that aren't finite, parameters that the loss doesn't reach."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from wengert.errors import WengertError
 from wengert.flow.finding import Case, Finding, finite, place
 from wengert.flow.findings_depth import mending
 from wengert.flow.ledger import where
+from wengert.flow.probe import Stop, record
 from wengert.flow.profile import Batch, Call, checked_loss, first_nonfinite, norm, rms
 from wengert.flow.recipe import copied
 from wengert.flow.remedies import pairing, passing, training
 from wengert.flow.remedies.activations import is_activation
-from wengert.flow.remedies.remedy import Remedy
+from wengert.flow.remedies.remedy import Remedy, by_hand
 from wengert.ir.array import Array
+from wengert.ir.graph import Node
 from wengert.ir.record import Tape, live_nodes
-from wengert.nn import functional as F
 from wengert.optim.parameters import slots
-
-SAME = 1e-4  # relative difference of two losses that are computed the same way
 
 
 def nonfinite_findings(case: Case) -> list[Finding]:
@@ -97,7 +96,8 @@ def reached(model: Any, loss_fn: Any, batch: Batch) -> dict[str, bool]:
         new.append(var)
     try:
         loss = checked_loss(loss_fn(tree.unflatten(structure, new), *batch))
-        _, used = live_nodes(tape.nodes, [loss], tape) if isinstance(loss, Array) else ([], set())
+        nodes = [n for n in tape.nodes if not _to_whole(n)]
+        _, used = live_nodes(nodes, [loss], tape) if isinstance(loss, Array) else ([], set())
     finally:
         tape.close()
     return {name: index in used for index, name in names.items()}
@@ -120,16 +120,7 @@ def wiring_findings(case: Case) -> list[Finding]:
             there = {}
         lost = [n for n in idle if not there.get(n, True)]
         if lost:
-            share = len(lost) / len(free)
-            whole = "no parameter" if share == 1 else f"{len(lost)} of {len(free)} parameters"
-            cause = (
-                "the loss depends on no parameter at all: it is computed from constants"
-                if share == 1
-                else f"the loss doesn't depend on {whole}: what is made of them is not used, or its derivative is "
-                "stopped (stop_gradient, np.asarray, comparison or rounding)"
-            )
-            found.append(Finding("disconnected", lost, cause, "graph", 1.0 if share > 0.5 else 0.7,
-                                 {"parameters": len(lost), "of": len(free)}, {}, _joined(case)))  # fmt: skip
+            found.append(_lost(case, lost, len(free)))
         elif flat := flat_step(case):
             name, place_, line = flat
             cause = (
@@ -143,6 +134,51 @@ def wiring_findings(case: Case) -> list[Finding]:
         found.append(Finding("frozen", frozen, names, "frozen", 0.2, {"frozen": len(frozen)}, {},
                              [training.unfreeze((), "lets all parameters be trained")]))  # fmt: skip
     return found
+
+
+def _lost(case: Case, lost: list[str], count: int) -> Finding:
+    """Parameters from which nothing with a derivative leads to the loss, and the step where their gradient ends."""
+    share = len(lost) / count
+    stop = stopping(case, lost)
+    through = "" if stop is None else f"through {stop.name}, which has no derivative"
+    cause = (
+        f"the loss depends on no parameter at all: it is computed {through or 'from constants'}"
+        if share == 1
+        else f"the loss doesn't depend on {len(lost)} of {count} parameters: what is made of them "
+        + (f"goes {through}" if through else "is not used")
+    )
+    evidence = {"parameters": len(lost), "of": count}
+    line = None if stop is None else stop.source
+    remedies = _joined(case)
+    if stop is not None and not remedies and line is not None:
+        remedies = [by_hand(f"the loss without {stop.name}", str(line))]
+    return Finding("disconnected", lost, cause, "graph", 1.0 if share > 0.5 else 0.7, evidence, {}, remedies, line)
+
+
+def stopping(case: Case, lost: list[str]) -> Stop | None:
+    """The step without a derivative that what is made of these parameters goes through last."""
+    try:
+        recording = record(copied(case.model), case.loss_fn, *case.batch)
+    except (WengertError, NotImplementedError):
+        return None
+    tape = recording.graph.trace
+    made = {recording.parameters[n].index for n in lost if n in recording.parameters}
+    converted = []
+    for node in recording.steps:
+        if not any(a.trace is tape and a.index in made for a in node.inputs):  # type: ignore[attr-defined]
+            continue
+        if _to_whole(node):
+            converted.append(Stop(f"a conversion to {node.outputs[0].dtype.name}", (), node.source))
+        else:
+            made.update(o.index for o in node.outputs)
+    ends = [s for s in recording.stops if any(v.index in made for v in s.inputs)]
+    known = [s for s in ends if s.name in (*FLAT, "argmax", "argmin", "argsort")] or converted or ends
+    return known[-1] if known else None
+
+
+def _to_whole(node: Node) -> bool:
+    """Whether a step makes integers or booleans, which have no derivative, of floats."""
+    return node.primitive.name == "convert" and node.outputs[0].dtype.kind not in "fc"
 
 
 def _joined(case: Case) -> list[Remedy]:
@@ -203,88 +239,4 @@ def flat_step(case: Case) -> tuple[str, str, Any] | None:
     return None
 
 
-def pairing_findings(case: Case) -> list[Finding]:
-    """Outputs and losses that don't belong together, found by computing the loss from the output in the ways known."""
-    p, y = case.profile, _targets(case.batch)
-    z = p.output
-    if z is None or y is None or z.ndim < 1 or not z.size or z.dtype.kind != "f" or not np.isfinite(z).all():
-        return []
-    wide = z.reshape(-1, z.shape[-1]) if z.ndim == 2 else None
-    rows = wide is not None and z.shape[1] > 1
-    sums = None if wide is None else wide.sum(axis=1, dtype=np.float64)
-    tol = 1e-3
-    softmax = rows and wide.min() >= 0 and wide.max() <= 1 and bool(np.all(abs(sums - 1) < tol))  # type: ignore[union-attr,operator]
-    logs = rows and wide.max() <= 0 and bool(np.all(abs(np.exp(np.float64(wide)).sum(axis=1) - 1) < tol))  # type: ignore[union-attr,arg-type]
-    unit = bool(z.min() >= 0 and z.max() <= 1)
-    labels = y.dtype.kind in "iu" and y.ndim == 1 and rows and len(y) == len(z)
-    part = _last_output(case)
-    if labels and -1 <= p.loss < 0 and _same(p.loss, lambda: F.nll_loss(F.softmax(z, -1), y)):
-        cause = "nll_loss is given probabilities, not their logarithms: errors that are sure of themselves cost little"
-        return [Finding("loss pairing", [], cause, "loss", 0.95, {}, {"loss": 1.0}, [pairing.with_cross_entropy()])]
-    if labels and not softmax and unit and part is not None and _same(p.loss, lambda: F.cross_entropy(z, y)):
-        cause = (
-            f"the output is a {type(case.model.get_submodule(part)).__name__} between 0 and 1, and cross entropy takes "
-            "its softmax: logits that differ by at most 1 give no class much more than the others"
-        )
-        remove = pairing.without_output(part, True, "cross entropy takes logits of any size")
-        return [Finding("loss pairing", _named(part), cause, "loss", 0.95, {}, {"loss": 1.0}, [remove])]
-    if labels and softmax and _same(p.loss, lambda: F.cross_entropy(z, y)):
-        lowest = math.log(1 + (z.shape[1] - 1) / math.e)
-        remove = pairing.without_output(part, False, "cross entropy applies its own, to logits")
-        cause = (
-            "the output is a softmax already, and cross entropy applies another: that sees numbers between 0 and 1, "
-            f"so that the loss can't fall below {lowest:.2f}"
-        )
-        return [Finding("loss pairing", _named(part), cause, "loss", 0.95, {"lowest loss possible": finite(lowest, 3)},
-                        {"loss": 1.0}, [remove])]  # fmt: skip
-    if labels and not logs and _same(p.loss, lambda: F.nll_loss(z, y)):
-        logsm = pairing.with_output("log_softmax", "the loss expects logarithms of probabilities")
-        undo = pairing.without_output(None, False, "takes the logarithm of the probabilities")
-        cause = "nll_loss is given numbers that are no logarithms of probabilities: it has no lower bound"
-        if softmax:
-            cause = (
-                "nll_loss is given probabilities, not their logarithms: errors that are sure of themselves cost little"
-            )
-        both = [undo] if softmax else [logsm]
-        return [Finding("loss pairing", _named(part), cause, "loss", 0.95, {}, {"loss": 1.0}, both)]
-    if unit and y.dtype.kind in "fiub" and y.shape == z.shape:
-        target = y.astype(z.dtype)
-        bits = bool(np.all((target == 0) | (target == 1)))
-        if bits and _same(p.loss, lambda: F.binary_cross_entropy_with_logits(z, target)):
-            cause = "the output is a sigmoid already, and binary cross entropy with logits applies another"
-            remove = pairing.without_output(part, True, "the loss applies its own, to logits")
-            return [Finding("loss pairing", _named(part), cause, "loss", 0.95, {}, {"loss": 1.0}, [remove])]
-    return []
-
-
-def _named(part: str | None) -> list[str]:
-    return [] if part is None else [part]
-
-
-def _targets(batch: Batch) -> np.ndarray | None:
-    leaves = [np.asarray(x) for x in tree.leaves(batch)]
-    return leaves[-1] if len(leaves) > 1 else None
-
-
-def _same(loss: float, other: Any) -> bool:
-    """Whether another way to compute the loss gives the same number."""
-    try:
-        value = float(np.asarray(other()))
-    except (WengertError, TypeError, ValueError, IndexError):
-        return False
-    return math.isfinite(value) and abs(value - loss) <= SAME * max(abs(value), 1e-6)
-
-
-def _last_output(case: Case) -> str | None:
-    """The module whose result is the model's, if it is a softmax or sigmoid."""
-    calls = case.profile.calls
-    if not calls or calls[-1].made is None or case.profile.output is None:
-        return None
-    last = calls[-1]
-    kind = type(last.module).__name__
-    same = last.made is not None and last.made.shape == case.profile.output.shape
-    equal = same and bool(np.array_equal(last.made, case.profile.output))  # type: ignore[arg-type]
-    return last.name if equal and kind in ("Softmax", "Sigmoid", "LogSoftmax") else None
-
-
-__all__ = ["nonfinite_findings", "norm", "pairing_findings", "reached", "wiring_findings"]
+__all__ = ["nonfinite_findings", "norm", "reached", "wiring_findings"]

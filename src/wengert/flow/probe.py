@@ -28,9 +28,17 @@ from wengert.ir.scope import Frame, opened, scope, standing_in
 from wengert.nn.cells import GRUCell, LSTMCell, RNNCell
 from wengert.nn.module import Module, around_calls
 from wengert.nn.naming import parts
-from wengert.source import at_user_line, user_source
+from wengert.source import Source, at_user_line, user_source
 
 CELLS = (RNNCell, LSTMCell, GRUCell)
+
+
+class Stop(NamedTuple):
+    """A step without a derivative that recorded values went into: a comparison, `round`, `stop_gradient`."""
+
+    name: str
+    inputs: tuple[Var, ...]
+    source: Source | None
 
 
 class Call(NamedTuple):
@@ -69,6 +77,7 @@ class Recording:
         inputs: the floating arrays of the batch, by position and path (`"0"`, `"1.mask"`, `"1[0]"`).
         calls: module calls in the order in which they ended; without those inside loops.
         model: what was given.
+        stops: steps without a derivative, where gradients end.
     """
 
     graph: Graph
@@ -78,6 +87,7 @@ class Recording:
     inputs: dict[str, Var]
     calls: list[Call] = field(default_factory=list)
     model: Any = None
+    stops: list[Stop] = field(default_factory=list)
 
     @property
     def steps(self) -> list[Node]:
@@ -87,12 +97,13 @@ class Recording:
 class Probe(Tape):
     """A tape that keeps scopes and lines, and takes structured steps apart."""
 
-    __slots__ = ("loops",)
+    __slots__ = ("loops", "stops")
     what = "flow's recording"
 
     def __init__(self) -> None:
         super().__init__()
         self.loops = 0  # how many were met
+        self.stops: list[Stop] = []
 
     def process(self, primitive: Primitive, args: tuple[Array, ...], params: Params) -> Any:
         unroll = UNROLLED.get(primitive.name)
@@ -105,6 +116,8 @@ class Probe(Tape):
             return primitive.expand(args, params)
         values = [a.data if a.trace is self else a for a in args]
         if not primitive.differentiable:
+            traced = tuple(a for a in args if isinstance(a, Var) and a.trace is self)
+            self.stops.append(Stop(name, traced, user_source()))
             return primitive.bind(*values, **params)
         differential = None
         if primitive.linearize is not None:
@@ -186,7 +199,7 @@ def record(model: Any, loss_fn: Callable[..., Any], *batch: Any) -> Recording:
     parameters = {".".join(map(str, p[2:])): v for p, v in zip(paths, variables, strict=True)}
     traced = loss if isinstance(loss, Var) and loss.trace is probe else None
     value = float(np.asarray(loss.data if traced is None else loss.data.data))
-    return Recording(graph, traced, value, parameters, inputs, calls, model)
+    return Recording(graph, traced, value, parameters, inputs, calls, model, probe.stops)
 
 
 def _handed_on(

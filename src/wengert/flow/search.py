@@ -21,7 +21,7 @@ from wengert.flow.findings_depth import mending
 from wengert.flow.learning import LEARNS, SETTLED, constant_loss, learned, split
 from wengert.flow.recipe import Curve, Recipe, Run
 from wengert.flow.remedies import training
-from wengert.flow.remedies.remedy import Remedy
+from wengert.flow.remedies.remedy import Remedy, applies
 from wengert.flow.report import Report
 from wengert.flow.verify import Shown, Verification, compared, judge
 
@@ -223,6 +223,8 @@ class Search:
                 if remedy.name not in tried:
                     tried.add(remedy.name)
                     yield finding.kind, remedy
+        if any(f.kind in HARD and not any(applies(r) for r in f.remedies) for f in report.faults):
+            return  # nothing trains around a fault that only a changed line takes away
         if any(f.source == "learning rate" for f in report.faults) or not report.faults or self.kept:
             found = self.best_rate(base)
             if found is not None and found.name not in tried:
@@ -255,7 +257,7 @@ class Search:
         try:
             runs = Training(remedy.change(base.recipe), self).reach(self.steps, 1)
         except WengertError as error:
-            why = "can't be applied: " + str(error).split("\n", 1)[0]
+            why = "can't be applied: " + str(error).split("\n", 1)[0].removeprefix(remedy.name + ": ")
             self.attempts.append(Attempt(kind, remedy.name, remedy.reason, None, why, "", False))
             return None
         self.attempts.append(Attempt(kind, remedy.name, remedy.reason, None, "did not help", "", False))

@@ -71,6 +71,36 @@ def with_output(kind: str, why: str) -> Remedy:
     return Remedy(f"{kind} before the loss", why, lambda r: r.but(model=Followed(r.model, then)))
 
 
+def negated() -> Remedy:
+    """The loss with its sign turned."""
+
+    def change(recipe: Recipe) -> Recipe:
+        loss_fn = recipe.loss_fn
+
+        def turned(model: Any, *batch: Any) -> Any:
+            return -loss_fn(model, *batch)  # type: ignore[misc]
+
+        return recipe.but(loss_fn=turned)
+
+    return on_settings("the loss with its sign turned", "a loss has to fall as the output gets better", change)
+
+
+def _turned(m: Any) -> Module:
+    turned: Module = m.copy()
+    turned.dim = -1
+    return turned
+
+
+def along_classes(part: str) -> Remedy:
+    """A softmax or its logarithm, taken by a module over the wrong axis: over the last one."""
+
+    def change(recipe: Recipe) -> Recipe:
+        new, _ = exchange(recipe.model, lambda name, m: _turned(m) if name == part else None)
+        return recipe.but(model=new)
+
+    return Remedy("softmax over axis 1", "each example's probabilities then add up to 1", change)
+
+
 def logits_loss(model: Any, x: Any, y: Any) -> Any:
     """Cross entropy of logits and classes."""
     return F.cross_entropy(model(x), y)

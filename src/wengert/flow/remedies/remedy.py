@@ -10,6 +10,8 @@ from wengert.errors import ArgumentError
 from wengert.flow.recipe import Recipe
 from wengert.source import at_user_line
 
+BY_HAND = ", by hand"  # how names of advice end
+
 
 @dataclasses.dataclass(frozen=True)
 class Remedy:
@@ -57,6 +59,20 @@ def on_model(name: str, reason: str, change: Callable[[Any], Any]) -> Remedy:
 def on_settings(name: str, reason: str, change: Callable[[Recipe], Recipe]) -> Remedy:
     """A remedy that changes how to train."""
     return Remedy(name, reason, change, settings=True)
+
+
+def by_hand(what: str, at: str) -> Remedy:
+    """A change of a line of the user's own function, which only its author can make."""
+
+    def change(recipe: Recipe) -> Recipe:
+        raise ArgumentError(f"{what}{BY_HAND}: change {at}")
+
+    return Remedy(what + BY_HAND, f"stands in your own function: change {at}", change)
+
+
+def applies(remedy: Remedy) -> bool:
+    """Whether a remedy can be applied without its author's hand."""
+    return not remedy.name.endswith(BY_HAND)
 
 
 def together(*remedies: Remedy, reason: str = "") -> Remedy:
