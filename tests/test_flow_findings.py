@@ -128,7 +128,12 @@ def test_a_gradient_of_noise_is_told_and_is_no_fault():
 
 def test_kinds_are_those_that_are_tested():
     seen = {n.removesuffix(" in time") for n in CASES} | {"gradient noise"}
-    assert set(KINDS) - seen == {"input scale", "target scale", "identical inputs"}  # tests/test_flow_data.py
+    assert set(KINDS) - seen == {
+        "input scale",
+        "target scale",
+        "identical inputs",
+        "regularisation too strong",
+    }  # test_flow_data, _penalties
 
 
 def test_neighbours_gradients_in_plain_and_residual_nets():

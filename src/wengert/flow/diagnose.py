@@ -13,6 +13,7 @@ from wengert.flow.finding import Case, Finding, finite
 from wengert.flow.findings_data import data_findings
 from wengert.flow.findings_depth import depth_findings
 from wengert.flow.findings_pairing import pairing_findings
+from wengert.flow.findings_penalties import penalty_findings, undropped
 from wengert.flow.findings_plain import plain_findings
 from wengert.flow.findings_time import time_findings
 from wengert.flow.findings_training import LEARNS, UNLEARNED, Trial, noise_findings, rate_findings, trial
@@ -87,7 +88,7 @@ def findings_of(case: Case) -> list[Finding]:
         *pairing_findings(case),
         *data_findings(case),
         *alike_findings(case),
-        *dead_findings(case),
+        *_dead(case),
         *saturation_findings(case),
         *depth_findings(case),
         *plain_findings(case),
@@ -100,10 +101,17 @@ def findings_of(case: Case) -> list[Finding]:
         for f in faults:
             excused(f, tried)
         if case.trains and not any(f.severity >= VERDICT and f.severity > STRONG for f in found):
-            found += rate_findings(case, tried)
+            found += penalty_findings(case, tried) or rate_findings(case, tried)
     if not any(f.severity >= VERDICT for f in found):
         found += noise_findings(case)
     return ranked(found)
+
+
+def _dead(case: Case) -> list[Finding]:
+    """Dead units; where dropout leaves much out, only those that are dead without it, too."""
+    found = dead_findings(case)
+    calm = undropped(case) if found else None
+    return found if calm is None else dead_findings(calm)
 
 
 def follows(f: Finding, found: list[Finding], case: Case) -> bool:

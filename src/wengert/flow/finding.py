@@ -12,6 +12,7 @@ import numpy as np
 
 from wengert import nn, tree
 from wengert.errors import WengertError
+from wengert.flow.kinds import is_product
 from wengert.flow.ledger import ledger
 from wengert.flow.probe import record
 from wengert.flow.profile import RECURRENT, Batch, Call, Profile, checked_batch, norm, profile
@@ -20,7 +21,7 @@ from wengert.flow.remedies import surgery
 from wengert.flow.remedies.activations import is_activation
 from wengert.flow.remedies.layers import NORMS
 from wengert.flow.remedies.remedy import Remedy
-from wengert.flow.walk import walk
+from wengert.flow.walk import Walk, walk
 from wengert.nn.module import Module
 
 EXAMPLES = 256  # of a batch that are looked at
@@ -29,7 +30,7 @@ KINDS = (
     "vanishing", "exploding", "dead units", "saturation", "large initialisation", "small initialisation",
     "missing shortcut", "short memory", "learning rate too high", "learning rate too low", "gradient noise",
     "non-finite", "disconnected", "frozen", "shattered", "loss pairing", "input scale", "target scale",
-    "identical inputs",
+    "identical inputs", "regularisation too strong",
 )  # fmt: skip
 TRANSFORMERS = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
 
@@ -142,10 +143,12 @@ class Case:
         """Whether most layers with weights have a normalisation."""
         return 2 * len(self.modules(*NORMS)) >= max(len(self.layers) - 1, 1) and bool(self.modules(*NORMS))
 
-    @property
+    @functools.cached_property
     def shortcuts(self) -> bool:
-        """Whether there are shortcuts, as far as modules tell."""
-        return bool(self.modules(nn.Residual, *TRANSFORMERS))
+        """Whether there are ways around at least half of the layers, by modules or in the functions that call them."""
+        if self.modules(nn.Residual, *TRANSFORMERS):
+            return True
+        return self.walk is not None and 2 * shortest_way(self.walk) < len(self.layers)
 
     @property
     def recurrent(self) -> bool:
@@ -172,6 +175,19 @@ class Case:
             g = at.gradient if at.gradient is not None else c.gradient
             found.append((c, norm(g)))
         return found
+
+
+def shortest_way(walk: Walk) -> float:
+    """The least number of products with weights on a way from what modules read to the loss; inf if there is none."""
+    recording, tape = walk.recording, walk.recording.graph.trace
+    read = {v.index for c in recording.calls for v in c.inputs}
+    crossed = {v.index: 0.0 for v in recording.inputs.values() if v.index in read}
+    for node in recording.steps:
+        before = [crossed.get(a.index, math.inf) for a in node.inputs if a.trace is tape]  # type: ignore[attr-defined]
+        weighted = any(a.trace is tape and walk.alone[a.index] for a in node.inputs)  # type: ignore[attr-defined]
+        least = min(before, default=math.inf) + (is_product(node) and weighted)
+        crossed.update((o.index, least) for o in node.outputs)
+    return math.inf if recording.loss is None else crossed.get(recording.loss.index, math.inf)
 
 
 def fewer(batch: Batch, most: int) -> Batch:

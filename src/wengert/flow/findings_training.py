@@ -208,7 +208,9 @@ def rate_findings(case: Case, tried: Trial) -> list[Finding]:
             break
         faster = trial(case, rate * times)
         more = faster.losses[0] - faster.losses[-1] > AHEAD * max(done, SLACK * abs(losses[0]))
-        if faster.finite and ((crawls and more) or (blind and faster.end < SEEING)):
+        if not faster.finite or faster.losses[-1] > losses[-1]:
+            continue
+        if (crawls and more) or (blind and faster.end < SEEING):
             return [too_low(case, line, best if best >= TOO_SHORT else 8 * times, tried, rate * times, faster)]
     return []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from wengert import optim
 from wengert.flow.recipe import copied
 from wengert.flow.remedies.remedy import Remedy, on_model, on_settings
+from wengert.nn.dropout import _Dropout
 from wengert.nn.module import Module
 
 
@@ -46,6 +47,26 @@ def l2(weight: float, why: str) -> Remedy:
 def l1(weight: float, why: str) -> Remedy:
     """Weights held small, and many at 0, by `λΣ|w|`."""
     return on_settings(f"L1 regularisation {weight:.2g}", why, lambda r: r.but(l1=weight))
+
+
+def weight_decay(weight: float, why: str) -> Remedy:
+    """Another weight decay of the optimizer."""
+    return on_settings(
+        f"weight decay {weight:.2g}", why, lambda r: r.but(settings={**r.settings, "weight_decay": weight})
+    )
+
+
+def dropout(most: float, why: str) -> Remedy:
+    """Dropout that leaves out at most this share."""
+
+    def change(model: Module) -> Module:
+        model = copied(model)
+        for _, part in model.named_modules():
+            if isinstance(part, _Dropout) and part.p > most:
+                part.p = most
+        return model
+
+    return on_model(f"dropout of {100 * most:.0f} %" if most else "no dropout", why, change)
 
 
 def unfreeze(patterns: tuple[str, ...], why: str) -> Remedy:

@@ -20,6 +20,7 @@ const MEANINGS = {
   "input scale": "输入数值的大小与初始权重的假设相差太远，应先标准化。",
   "target scale": "目标值远大于网络的输出，应按目标的均值和标准差缩放输出。",
   "identical inputs": "所有样本的输入都相同，无法区分。",
+  "regularisation too strong": "权重衰减、惩罚项或随机失活过强，模型学不动。",
 };
 const PATTERNS = [
   [/^(\w+) for (\w+)$/, "用 $1 代替 $2"],
@@ -29,6 +30,9 @@ const PATTERNS = [
   [/^weights drawn anew \(deviation (.*)\)$/, "重新初始化权重(标准差 $1)"],
   [/^clip the gradient's norm at (.*)$/, "梯度范数裁剪到 $1"], [/^clip the gradient's values at (.*)$/, "梯度各分量裁剪到 $1"],
   [/^Adam with learning rate (.*)$/, "Adam，学习率 $1"], [/^warm-up over (\d+) steps$/, "学习率预热 $1 步"],
+  [/^weight decay (.*)$/, "权重衰减 $1"], [/^dropout of (.*)$/, "随机失活 $1"], [/^no dropout$/, "不用随机失活"],
+  [/^draws weights together, but slower than the loss moves them$/, "仍收缩权重，但慢于损失对权重的调整"],
+  [/^nothing then pulls the weights to 0$/, "不再有把权重拉向 0 的作用"], [/^(most|all) of the signal then comes through$/, (text) => text.startsWith("all") ? "信号全部通过" : "大部分信号得以通过"],
   [/^(L[12]) regularisation (.*)$/, "$1 正则化 $2"],
   [/^learning rate (.*)$/, "学习率 $1"], [/^remove the (\w+) before the loss$/, "去掉损失之前的 $1"],
   [/^(\w+) before the loss$/, "在损失之前加 $1"],

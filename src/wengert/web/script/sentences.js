@@ -49,6 +49,8 @@ const SENTENCES = [
   [/^all units of a layer have the same weights, .*$/, "同一层的所有神经元权重相同，得到的梯度也相同，永远不会分化。"],
   [/^(?:the first step is (.*?) times as large as the weights themselves; )?after (\d+) steps with learning rate (\S+) on one batch the loss (.*); with (\S+) it goes from (\S+) to (\S+)$/,
     (_, size, n, rate, end, good, a, b) => `${size ? `第一步就是权重本身的 ${size} 倍；` : ""}以学习率 ${rate} 在一个批次上训练 ${n} 步后，损失${endSaid(end)}；用 ${good} 则从 ${a} 变为 ${b}。`],
+  [/^(\d+) steps on this batch bring the loss from (\S+) to (\S+) with (.*), to (\S+) without$/,
+    (_, n, a, b, what, c) => `在这一批次上训练 ${n} 步：${what.replace("weight decay", "权重衰减").replace("dropout of", "随机失活").replace(" and ", " 和 ")} 时损失从 ${a} 变为 ${b}，不用则为 ${c}。`],
   [/^(\d+) steps with rate (\S+) bring the loss from (\S+) to (\S+), with (\S+) to (\S+); along the first step it falls until that is (\d+) times as long$/,
     "以学习率 $2 训练 $1 步，损失从 $3 变为 $4；用 $5 则到 $6；沿第一步的方向，步长放大到 $7 倍之前损失一直下降。"],
   [/^the gradients of the batch's halves differ so much that a direction would need (.*) examples; the batch has (\d+); expected near a minimum and for small batches$/,

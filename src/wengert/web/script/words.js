@@ -6,6 +6,7 @@ const WORDS = {zh: {
   "gradient noise": "梯度噪声", "non-finite": "出现非有限值", "disconnected": "未连接的参数", "frozen": "被冻结的参数",
   "shattered": "梯度破碎", "loss pairing": "损失函数搭配错误", "input scale": "输入尺度不当",
   "target scale": "目标尺度不当", "identical inputs": "输入全部相同",
+  "regularisation too strong": "正则化过强", "regularisation": "正则化",
   "activation": "激活函数", "weight": "权重", "weights": "权重", "normalisation": "归一化", "shortcut": "残差连接",
   "attention": "注意力", "pooling": "池化", "loss": "损失", "embedding": "嵌入", "recurrence": "循环", "gate": "门控", "time": "时间传递", "dropout": "随机失活",
   "other": "其他", "depth": "深度", "learning rate": "学习率", "data": "数据", "initialisation": "初始化", "scale": "尺度",
