@@ -241,6 +241,8 @@ from wengert.ops.sort import top_k as top_k
 
 # the graph as an object
 from wengert.show import graph as graph
+from wengert.spelling import PACKAGE as _PACKAGE
+from wengert.spelling import instead as _instead
 
 bool = bool_
 diff = _diff  # bound last, because the package wengert.diff has the same name
@@ -273,7 +275,7 @@ def __getattr__(name: str) -> object:
     """The parts for training (`wg.nn`, …) are loaded when they are first asked for, so that importing stays quick."""
     if name in ("data", "nn", "optim", "train"):
         return _importlib.import_module(f"wengert.{name}")
-    raise AttributeError(f"module 'wengert' has no attribute {name!r}")
+    raise AttributeError(f"module 'wengert' has no attribute {name!r}{_instead(name, _PACKAGE)}")
 
 
 e, inf, nan, pi = 2.718281828459045, float("inf"), float("nan"), 3.141592653589793

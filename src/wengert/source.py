@@ -10,7 +10,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from types import CodeType, FrameType
 
+import numpy as np
+
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_NUMPY = os.path.dirname(os.path.abspath(np.__file__)) + os.sep
+_FOREIGN = (_PACKAGE, _NUMPY)  # no user's lines
 
 
 class Source:
@@ -47,11 +51,23 @@ class Source:
 
 
 def user_frame(depth: int = 1) -> FrameType | None:
-    """The innermost frame outside this package."""
+    """The innermost frame outside this package, and outside of NumPy's functions that it calls or is called by."""
     frame: FrameType | None = sys._getframe(depth)
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame is not None and frame.f_code.co_filename.startswith(_FOREIGN):
         frame = frame.f_back
     return frame
+
+
+def numpy_function() -> str | None:
+    """The function of NumPy's that the user called, if one is running: `linalg.solve`, `interp`."""
+    frame: FrameType | None = sys._getframe(1)
+    name = None
+    while frame is not None and frame.f_code.co_filename.startswith(_FOREIGN):
+        if frame.f_code.co_filename.startswith(_NUMPY):
+            part = next((p for p in ("linalg", "fft") if f".{p}" in frame.f_globals.get("__name__", "")), None)
+            name = frame.f_code.co_name if part is None else f"{part}.{frame.f_code.co_name}"
+        frame = frame.f_back
+    return name
 
 
 _standing: ContextVar[Source | None] = ContextVar("_standing", default=None)

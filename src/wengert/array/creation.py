@@ -113,12 +113,12 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> A
     return copied(data) if copy else data
 
 
-def empty(shape: Any, *, dtype: Any = None, device: Any = None) -> Array:
+def empty(shape: Any, dtype: Any = None, *, device: Any = None) -> Array:
     """An array of this shape; its numbers are zeros, because what is uninitialised cannot be differentiated."""
     return zeros(shape, dtype=dtype, device=device)
 
 
-def zeros(shape: Any, *, dtype: Any = None, device: Any = None) -> Array:
+def zeros(shape: Any, dtype: Any = None, *, device: Any = None) -> Array:
     """Zeros of this shape, float32 unless `dtype` is given.
 
     Example:
@@ -129,13 +129,13 @@ def zeros(shape: Any, *, dtype: Any = None, device: Any = None) -> Array:
     return Array(np.zeros(as_shape(shape, "zeros"), DEFAULT_FLOAT if dtype is None else as_dtype(dtype)))
 
 
-def ones(shape: Any, *, dtype: Any = None, device: Any = None) -> Array:
+def ones(shape: Any, dtype: Any = None, *, device: Any = None) -> Array:
     """Ones of this shape, float32 unless `dtype` is given."""
     require_cpu(device, "ones")
     return Array(np.ones(as_shape(shape, "ones"), DEFAULT_FLOAT if dtype is None else as_dtype(dtype)))
 
 
-def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Array:
+def full(shape: Any, fill_value: Any, dtype: Any = None, *, device: Any = None) -> Array:
     """One number in every place; without `dtype`, Python's floats become float32 and integers int64.
 
     The number may be traced: its derivative is the sum of the cotangent.
@@ -155,19 +155,19 @@ def empty_like(x: Any, /, *, dtype: Any = None, device: Any = None) -> Array:
     return zeros_like(x, dtype=dtype, device=device)
 
 
-def zeros_like(x: Any, /, *, dtype: Any = None, device: Any = None) -> Array:
+def zeros_like(x: Any, /, dtype: Any = None, *, device: Any = None) -> Array:
     """Zeros of the shape of `x`, and of its type unless `dtype` is given."""
     x = as_array(x, "zeros_like")
     return zeros(x.shape, dtype=_like(x, dtype), device=device)
 
 
-def ones_like(x: Any, /, *, dtype: Any = None, device: Any = None) -> Array:
+def ones_like(x: Any, /, dtype: Any = None, *, device: Any = None) -> Array:
     """Ones of the shape of `x`, and of its type unless `dtype` is given."""
     x = as_array(x, "ones_like")
     return ones(x.shape, dtype=_like(x, dtype), device=device)
 
 
-def full_like(x: Any, /, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Array:
+def full_like(x: Any, /, fill_value: Any, dtype: Any = None, *, device: Any = None) -> Array:
     """One number in every place of the shape of `x`, of its type unless `dtype` is given."""
     x = as_array(x, "full_like")
     return full(x.shape, fill_value, dtype=_like(x, dtype), device=device)

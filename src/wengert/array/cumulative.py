@@ -64,7 +64,7 @@ def cumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Array:
     return cumulative_prod(reshape(x, (x.size,)) if axis is None else x, axis=axis, dtype=dtype)
 
 
-def diff(x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: Any = None) -> Array:
+def diff(x: Any, /, n: int = 1, axis: int = -1, *, prepend: Any = None, append: Any = None) -> Array:
     """The differences `x[i+1] - x[i]` along an axis, taken `n` times; of booleans, whether neighbours differ.
 
     Args:

@@ -185,7 +185,7 @@ def broadcast_arrays(*arrays: Any) -> list[Array]:
     return [ops.broadcast_to(x, shape) for x in xs]
 
 
-def concat(arrays: Iterable[Any], /, *, axis: int | None = 0) -> Array:
+def concat(arrays: Iterable[Any], /, axis: int | None = 0) -> Array:
     """Arrays one after the other along an axis; with `axis=None` all are flattened first. Types promote.
 
     Raises:
@@ -204,7 +204,7 @@ def concat(arrays: Iterable[Any], /, *, axis: int | None = 0) -> Array:
     return ops.concat_p.bind(*xs, axis=at) if len(xs) > 1 else xs[0]
 
 
-def stack(arrays: Iterable[Any], /, *, axis: int = 0) -> Array:
+def stack(arrays: Iterable[Any], /, axis: int = 0) -> Array:
     """Arrays of one shape along a new axis. Types promote.
 
     Raises:
@@ -232,7 +232,7 @@ def _several(arrays: Iterable[Any], what: str) -> list[Array]:
     return promote(what, xs)
 
 
-def unstack(x: Any, /, *, axis: int = 0) -> tuple[Array, ...]:
+def unstack(x: Any, /, axis: int = 0) -> tuple[Array, ...]:
     """The slices along one axis, as a tuple: the inverse of `stack`."""
     x = as_array(x, "unstack")
     at = normalize_axis(axis, x.ndim, "unstack")
@@ -248,14 +248,14 @@ def _cut(x: Array, axis: int, start: int, stop: int) -> Array:
     return ops.slice_p.bind(x, start=tuple(begin), stop=tuple(end), step=(1,) * x.ndim)
 
 
-def flip(x: Any, /, *, axis: int | tuple[int, ...] | None = None) -> Array:
+def flip(x: Any, /, axis: int | tuple[int, ...] | None = None) -> Array:
     """Elements in reverse order along the named axes, or along all."""
     x = as_array(x, "flip")
     axes = normalize_axes(axis, x.ndim, "flip")
     return ops.flip_p.bind(x, axes=axes) if axes else x
 
 
-def roll(x: Any, /, shift: int | tuple[int, ...], *, axis: int | tuple[int, ...] | None = None) -> Array:
+def roll(x: Any, /, shift: int | tuple[int, ...], axis: int | tuple[int, ...] | None = None) -> Array:
     """Elements moved round by `shift` places along each named axis; without one, in row-major order.
 
     Raises:
@@ -304,7 +304,7 @@ def tile(x: Any, repetitions: int | Sequence[int], /) -> Array:
     return ops.reshape(x, tuple(t * d for t, d in zip(times, shape, strict=True)))
 
 
-def repeat(x: Any, repeats: Any, /, *, axis: int | None = None) -> Array:
+def repeat(x: Any, repeats: Any, /, axis: int | None = None) -> Array:
     """Each element repeated along an axis; without one, the array is flattened first.
 
     Args:

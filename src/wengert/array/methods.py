@@ -13,7 +13,8 @@ from wengert.array.manipulation import unstack
 from wengert.errors import ArgumentError, DTypeError, NoAttributeError
 from wengert.ir.array import Array, concrete
 from wengert.ops.shape import permute
-from wengert.source import at_user_line
+from wengert.source import at_user_line, numpy_function
+from wengert.spelling import PACKAGE, instead
 
 
 def _repr(x: Array) -> str:
@@ -33,11 +34,28 @@ def _numbers(x: Array, wanted: str) -> Any:
         if below.trace.differentiates and x.dtype.kind in "fc":
             raise ArgumentError(
                 f"{wanted} of a value that is being differentiated was asked for; the derivative would be lost there. "
-                "Compute with wg functions (wg.sin, not np.sin or math.sin); for a number that is to count as a "
-                f"constant (to print it, say) take wg.stop_gradient(x) first.{at_user_line()}"
+                f"{_advice(wanted)}; for a number that is to count as a constant (to print it, say) take "
+                f"wg.stop_gradient(x) first.{at_user_line()}"
             )
         below = below.data
     return concrete(x, wanted)
+
+
+def _advice(wanted: str) -> str:
+    """What to write instead, by the NumPy function that was called where one can be seen."""
+    name = numpy_function()
+    if name is not None:
+        there: Any = sys.modules["wengert"]
+        for part in name.split("."):
+            there = getattr(there, part, None)
+        known = f": wg.{name}" if there is not None else instead(name, PACKAGE).removeprefix("; here")
+        return f"Take the function of wg that does what np.{name} does{known}"
+    if "float" in wanted:
+        return (
+            "Compute with wg functions (wg.sin, not math.sin); NumPy's arrays can't hold such values: collect them in "
+            "a list, and take wg.stack(values) in the end"
+        )
+    return "Compute with wg functions (wg.sin, not np.sin; wg.array([a, b]), not np.array([a, b]))"
 
 
 def _single(x: Array, wanted: str) -> Any:
@@ -131,10 +149,25 @@ def _to_device(x: Array, device: Any, /, *, stream: Any = None) -> Array:
 
 
 def _no_assignment(x: Array, key: Any, value: Any) -> None:
+    mask = any(getattr(k, "dtype", None) == np.bool_ for k in (key if isinstance(key, tuple) else (key,)))
+    where = "; by a mask, wg.where(mask, value, x) does it, too" if mask else ""
     raise ArgumentError(
-        f"an Array does not change in place; x = x.at[{key!r}].set(...) gives a changed copy, and .add, .multiply, "
-        f".min, .max combine with what is there{at_user_line()}"
+        f"an Array does not change in place: for x[i] = v write x = x.at[i].set(v), for x[i] += v write x = "
+        f"x.at[i].add(v), here with i = {_spelled(key)}; there are .multiply, .min and .max, too{where}{at_user_line()}"
     )
+
+
+def _spelled(key: Any) -> str:
+    """An index as it is typed: `1:-1, 0`; an array by its shape."""
+    if isinstance(key, tuple):
+        return ", ".join(map(_spelled, key)) or "()"
+    if isinstance(key, slice):
+        ends = ["" if v is None else _spelled(v) for v in (key.start, key.stop, key.step)]
+        return ":".join(ends[:2] if key.step is None else ends)
+    if key is Ellipsis:
+        return "..."
+    shape = getattr(key, "shape", None)
+    return repr(key) if not shape else f"an array of shape {shape}"
 
 
 def _copy(x: Array) -> Array:

@@ -35,7 +35,7 @@ def matmul(x1: Any, x2: Any, /) -> Array:
     return contract.matmul(*promote("matmul", (x1, x2)))
 
 
-def tensordot(x1: Any, x2: Any, /, *, axes: int | tuple[Sequence[int], Sequence[int]] = 2) -> Array:
+def tensordot(x1: Any, x2: Any, /, axes: int | tuple[Sequence[int], Sequence[int]] = 2) -> Array:
     """The product summed over several axes: the last `axes` of `x1` with the first of `x2`, or the axes of two lists.
 
     Returns:

@@ -26,7 +26,7 @@ def _positions(indices: Any, what: str) -> Array:
     return a
 
 
-def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Array:
+def take(x: Any, indices: Any, /, axis: int | None = None) -> Array:
     """The elements of `x` at positions `indices` along `axis`.
 
     Args:
@@ -58,7 +58,7 @@ def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Array:
     return permute(out, (*range(n, n + axis), *range(n), *range(n + axis, out.ndim)))
 
 
-def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Array:
+def take_along_axis(x: Any, indices: Any, /, axis: int = -1) -> Array:
     """`out[…, i, …] = x[…, indices[…, i, …], …]`: for each line along `axis` its own positions (of `argsort`, say).
 
     Args:

@@ -80,8 +80,9 @@ def _pair(f: Callable[..., Any], types: list[ArrayType]) -> Callable[..., Any]:
     def checked(carry: Any, x: Any) -> Any:
         out = f(carry, x)
         if not isinstance(out, (tuple, list)) or len(out) != 2:
+            what = "an array" if isinstance(out, Array) else type(out).__name__
             raise ArgumentError(
-                f"scan: the function returned {type(out).__name__}; expected a pair (new carry, y), with y None if "
+                f"scan: the function returned {what}; expected a pair (new carry, y), with y None if "
                 f"there is nothing to stack{at_user_line()}"
             )
         return follow_types(out[0], types), out[1]

@@ -70,7 +70,7 @@ def _prepared(x: Any, axis: Any, what: str) -> tuple[Array, tuple[int, ...]]:
     return x, normalize_axes(axis, x.ndim, what)
 
 
-def logsumexp(x: Any, /, *, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Array:
+def logsumexp(x: Any, /, axis: int | Sequence[int] | None = None, *, keepdims: bool = False) -> Array:
     """`log Σ exp(x)` over `axis` (all by default), computed as `m + log Σ exp(x - m)` with `m = max x`.
 
     Args:
@@ -94,7 +94,7 @@ def logsumexp(x: Any, /, *, axis: int | Sequence[int] | None = None, keepdims: b
     return reshape(out, kept_shape(x.shape, axes)) if keepdims else out
 
 
-def softmax(x: Any, /, *, axis: int | Sequence[int] = -1) -> Array:
+def softmax(x: Any, /, axis: int | Sequence[int] = -1) -> Array:
     """`exp(x) / Σ exp(x)`, the sum over `axis`.
 
     An element -inf (a mask) has probability 0. Where *all* are -inf the result is 0, not NaN: nothing is chosen. Values
@@ -121,7 +121,7 @@ def softmax(x: Any, /, *, axis: int | Sequence[int] = -1) -> Array:
     return raised / select(equal(total, 0), 1, total)
 
 
-def log_softmax(x: Any, /, *, axis: int | Sequence[int] = -1) -> Array:
+def log_softmax(x: Any, /, axis: int | Sequence[int] = -1) -> Array:
     """`x - log Σ exp(x)`, the logarithm of `softmax(x)` without its loss of digits.
 
     An element -inf (a mask) gives -inf; where all are, all results are -inf. Gradients stay finite in both cases.

@@ -74,7 +74,7 @@ def _line(x: Any, axis: int, what: str) -> tuple[Array, int]:
     return x, normalize_axis(axis, x.ndim, what)
 
 
-def sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Array:
+def sort(x: Any, /, axis: int = -1, *, descending: bool = False, stable: bool = True) -> Array:
     """The elements of `x` in order along `axis`; NaN comes last in either direction.
 
     Args:
@@ -97,7 +97,7 @@ def sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = 
     return sort_p.bind(x, axis=axis, descending=bool(descending))
 
 
-def argsort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Array:
+def argsort(x: Any, /, axis: int = -1, *, descending: bool = False, stable: bool = True) -> Array:
     """The positions along `axis` of the elements of `x` in order, as int64; arguments as for `sort`.
 
     Example:
