@@ -121,3 +121,32 @@ def test_a_model_of_pytorch_is_diagnosed_mended_and_given_back():
     for i in range(1, 21, 2):
         theirs[i] = torch.nn.ReLU()
     np.testing.assert_allclose(theirs(x).detach().numpy(), np.asarray(mended(x)), rtol=1e-4, atol=1e-5)
+
+
+def test_what_an_optimizer_leaves_out_is_told_and_stays_out_of_trials():
+    model = plain(1, nn.ReLU)
+    report = flow.diagnose(model, loss_fn, MANY, LABELS, optimizer=optim.Adam(model, 1e-2, frozen=["0"]))
+    (told,) = [f for f in report.findings if f.kind == "frozen"]
+    assert told.where == ["0.weight", "0.bias"] and "leaves 2 of 4 parameters" in told.cause and told.severity < 0.5
+    recipe = report.case.recipe
+    trained = recipe.train((MANY, LABELS), 5).model
+    np.testing.assert_array_equal(np.asarray(trained[0].weight), np.asarray(model[0].weight))
+    assert np.any(np.asarray(trained[2].weight) != np.asarray(model[2].weight))
+    freed = told.remedies[0].apply(recipe).train((MANY, LABELS), 5).model
+    assert np.any(np.asarray(freed[0].weight) != np.asarray(model[0].weight))
+
+
+def test_a_repair_of_a_healthy_model_says_so():
+    told = str(flow.repair(plain(2, nn.ReLU), loss_fn, MANY, LABELS, seeds=2))
+    assert told == "healthy, and it learns: nothing to repair"
+
+
+def test_what_is_learned_by_heart_is_told():
+    """Labels that have nothing to do with the inputs: the training's own loss falls, that of others does not."""
+    labels = np.random.default_rng(5).integers(0, 2, len(MANY))
+    model = nn.Sequential(nn.Linear(10, 128), nn.ReLU(), nn.Linear(128, 2))
+    mended = flow.repair(
+        model, loss_fn, MANY[:200], labels[:200], optimizer=optim.Adam(model, 1e-2), steps=100, seeds=2, most=1
+    )
+    assert not mended.repaired and mended.record.by_heart
+    assert "the losses of training fell, those of examples that were kept back did not" in str(mended)

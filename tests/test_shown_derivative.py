@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import wengert as wg
-from wengert.errors import ArgumentError, DTypeError, ShapeError
+from wengert.errors import ArgumentError, DTypeError, GraphError, ShapeError
 
 
 def net(w1: Any, b1: Any, w2: Any, x: Any) -> Any:
@@ -159,3 +159,11 @@ def test_a_backward_step_adds_what_arrives() -> None:
     assert last.node.name == "x" and len(last.edges) == 2
     assert last.lines[0] == "∂f/∂x = ∂f/∂a · ∂a/∂x + ∂f/∂b · ∂b/∂x"
     assert last.lines[1] == f"= 1·3 + 1·{np.cos(0.5):.4g}"
+
+
+def test_an_edge_is_asked_for_as_a_derivative_is_written(g: Any) -> None:
+    assert float(g.edge("h", "add1").value) == float(g.derivative().edge("h", "add1").value)
+    with pytest.raises(GraphError, match=r"the other way: what is made comes first, edge\('h', 'add1'\)"):
+        g.edge("add1", "h")
+    with pytest.raises(GraphError, match=r"edges into h: ∂h/∂add1\. For longer ways use paths"):
+        g.edge("h", "w1")

@@ -129,6 +129,11 @@ def wiring_findings(case: Case) -> list[Finding]:
             before = sorted({n.rsplit(".", 1)[0] for n in idle})
             found.append(Finding("disconnected", [place_] if place_ else before, cause, "operation", 1.0,
                                  {"parameters": len(idle), "of": len(free)}, {}, _joined(case), line))  # fmt: skip
+    held = [n for n in case.recipe.left_out if n not in frozen]
+    if held:
+        told = f"the optimizer leaves {len(held)} of {len(free)} parameters as they are"
+        found.append(Finding("frozen", held, told, "frozen", 0.2, {"left out": len(held)}, {},
+                             [training.updated("lets all parameters be trained")]))  # fmt: skip
     if frozen:
         names = f"{len(frozen)} of {len(case.profile.parameters)} parameters are frozen"
         found.append(Finding("frozen", frozen, names, "frozen", 0.2, {"frozen": len(frozen)}, {},

@@ -62,6 +62,7 @@ class Recipe:
         clip_norm: bound of the gradients' global norm, or None.
         clip_value: bound of each number of the gradients, or None.
         l1, l2: weights of `Σ|w|` and `½Σw²` over matrices and kernels, added to the loss.
+        left_out: names of parameters that the optimizer was told to leave as they are.
 
     Example:
         >>> recipe = flow.Recipe(model, loss_fn, optim.SGD, learning_rate=0.1)
@@ -78,6 +79,7 @@ class Recipe:
     clip_value: float | None = None
     l1: float = 0.0
     l2: float = 0.0
+    left_out: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, model: Any, loss_fn: Any = None, optimizer: Any = None, **changes: Any) -> Recipe:
@@ -94,7 +96,8 @@ class Recipe:
                 f"model, or its class{at_user_line()}"
             )
         rate, settings = float(optimizer.learning_rate), dict(optimizer.plan.groups[0])
-        return cls(model, loss_fn, type(optimizer), rate, settings, optimizer.schedule, **changes)
+        held = _left_out(model, optimizer.plan)
+        return cls(model, loss_fn, type(optimizer), rate, settings, optimizer.schedule, left_out=held, **changes)
 
     def but(self, **changes: Any) -> Recipe:
         """The same with other settings."""
@@ -102,7 +105,10 @@ class Recipe:
 
     def make_optimizer(self, model: Any) -> Any:
         """A new optimizer for `model` with these settings."""
-        return self.optimizer(model, self.learning_rate, schedule=self.schedule, **self.settings)
+        there = {s.name for s in parameters(model)}
+        held = [name for name in self.left_out if name in there]
+        chosen = {"frozen": held} if held else {}
+        return self.optimizer(model, self.learning_rate, schedule=self.schedule, **self.settings, **chosen)
 
     def objective(self) -> Callable[..., Any]:
         """The loss with its penalties, as a function of the model and a batch."""
@@ -138,6 +144,13 @@ class Recipe:
         parts += [f"l2={self.l2:.3g}"] if self.l2 else []
         parts += [f"schedule={self.schedule!r}"] if self.schedule else []
         return ", ".join(parts)
+
+
+def _left_out(model: Any, plan: Any) -> tuple[str, ...]:
+    """The parameters of a model that an optimizer was made not to update."""
+    inner = model if isinstance(model, Module) else Held(model)
+    free = [s.name for s in parameters(inner) if not s.frozen]
+    return tuple(n for n in free if n in plan.left_out) if len(free) > len(plan.left_out) else ()
 
 
 class Run:

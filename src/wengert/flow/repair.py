@@ -22,6 +22,7 @@ class Record(NamedTuple):
     before: Report
     after: Report
     attempts: list[Attempt]
+    by_heart: bool = False  # whether training lowered its own loss by far, and not that of examples kept back
 
     def __str__(self) -> str:
         lines = [f"{self.before.verdict} → {self.after.verdict}"]
@@ -53,7 +54,17 @@ class Repair(NamedTuple):
         return self.record.attempts
 
     def __str__(self) -> str:
-        return ("repaired: " if self.repaired else "not repaired: ") + str(self.record)
+        healthy = self.record.before.healthy
+        if healthy and not self.attempts:
+            return "healthy, and it learns: nothing to repair"
+        if not healthy or self.repaired:
+            return ("repaired: " if self.repaired else "not repaired: ") + str(self.record)
+        by_heart = (
+            "; the losses of training fell, those of examples that were kept back did not: more examples may help, or "
+            "inputs and targets may have nothing to do with each other"
+        )
+        told = "healthy, but it learns little in so few steps" + (by_heart if self.record.by_heart else "")
+        return told + "\n" + "\n".join(str(self.record).split("\n")[1:])
 
     def data(self) -> dict[str, Any]:
         """As plain data for JSON."""
@@ -149,4 +160,4 @@ def repair(
         )
     search = Search(first, known, data, looked, steps, chosen, progress, executor)
     recipe, before, after, repaired = search.run(most)
-    return Repair(recipe.model, Record(before, after, search.attempts), recipe, repaired)
+    return Repair(recipe.model, Record(before, after, search.attempts, search.by_heart), recipe, repaired)

@@ -30,6 +30,7 @@ PATIENCE = 4  # times as many steps, where nothing helps in short runs
 WAITING = 4  # candidates that are given the longer runs
 RECENT, SLIP = 10, 0.2  # losses that are averaged, and by how much they may have risen since the best look
 STEADY = 0.1  # by which the worst run has to learn more, where the mean loss says nothing clear
+BY_HEART = 0.6  # of the first loss, below which a training's own loss has fallen by far
 FACTORS = (0.1, 10.0, 0.3, 3.0, 0.01, 100.0)  # of the learning rate, in the order in which they are tried
 
 
@@ -85,6 +86,12 @@ class Training:
     def failed(self) -> bool:
         return any(run.failed for run in self.runs)
 
+    def by_heart(self) -> bool:
+        """Whether every run lowered the loss it trains on, and learned nothing that holds for other examples."""
+        ends = [(r.losses[0], float(np.mean(r.losses[-RECENT:]))) for r in self.runs if not r.failed]
+        fell = all(first > 0 and end < BY_HEART * first for first, end in ends)
+        return bool(ends) and fell and self.learned() < LEARNS
+
     @property
     def length(self) -> int:
         """Steps of the first run."""
@@ -122,7 +129,7 @@ class Search:
         self.kept: list[str] = []
         self.shown = Shown(progress, 0)
         self.constants: dict[Any, float] = {}
-        self.patient = False
+        self.patient = self.by_heart = False
 
     def report(self, recipe: Recipe) -> Report:
         case = Case(recipe, self.batch, self.known)
@@ -146,6 +153,7 @@ class Search:
         start.reach(self.steps)
         if before.healthy and self.goes_on(start):
             return self.first, before, Report(before.case, before.findings), True
+        self.by_heart = start.by_heart()
         while len(self.attempts) < most and not (self.kept and report.healthy and base.learned() >= SETTLED):
             step = self.round(report, base, most)
             if step is None:

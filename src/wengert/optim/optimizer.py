@@ -89,9 +89,10 @@ class Optimizer(Module):
         is_frozen = Chooser(frozen)
         free = [s for s in every if not s.frozen and not is_frozen(s)]
         if not free:
+            held = "; all are frozen: model.unfreeze() sets them free" if every and all(s.frozen for s in every) else ""
             raise ArgumentError(
                 f"{what}: the {type(model).__name__} has no parameter to update (its parameters: "
-                f"{listed([s.name for s in every])}){at_user_line()}"
+                f"{listed([s.name for s in every])}){held}{at_user_line()}"
             )
         group_of, sets, rates = self._sort(free, rate, settings, groups)
         for slot in free:

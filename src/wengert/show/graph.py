@@ -133,6 +133,10 @@ class ComputationGraph:
         """
         return self.derivative().steps()
 
+    def edge(self, target: str | GraphNode, source: str | GraphNode, slot: int | None = None) -> Edge:
+        """The edge `∂target/∂source` of `derivative()`, which a graph without derivatives has none of."""
+        return self.derivative().edge(target, source, slot)
+
     def count_paths(self, output: str | GraphNode, source: str | GraphNode) -> int:
         """How many paths lead from `source` to `output`: exact, in time linear in the graph, however many there are."""
         nodes = self._path_nodes()
@@ -238,6 +242,11 @@ class DerivativeGraph(ComputationGraph):
         """
         t, s = self.node(target), self.node(source)
         found = [e for e in t.edges if e.source is s and slot in (None, e.slot)]
+        if not found and any(e.source is t for e in s.edges):
+            raise GraphError(
+                f"no derivative flows from {s.name} to {t.name}, but one flows the other way: what is made comes "
+                f"first, edge({s.name!r}, {t.name!r}){at_user_line()}"
+            )
         if not found:
             raise GraphError(
                 f"no derivative flows directly from {s.name} to {t.name}; edges into {t.name}: "

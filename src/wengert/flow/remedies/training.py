@@ -69,6 +69,11 @@ def dropout(most: float, why: str) -> Remedy:
     return on_model(f"dropout of {100 * most:.0f} %" if most else "no dropout", why, change)
 
 
+def updated(why: str) -> Remedy:
+    """All parameters are the optimizer's to update."""
+    return on_settings("an optimizer of all parameters", why, lambda r: r.but(left_out=()))
+
+
 def unfreeze(patterns: tuple[str, ...], why: str) -> Remedy:
     """Parameters that are held fixed are trained again."""
 

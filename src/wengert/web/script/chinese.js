@@ -76,6 +76,7 @@ const PATTERNS = [
   [/^(\w+) is a function called in forward, which no remedy can exchange: write (\S+) at (.*)$/, "$1 是 forward 中调用的函数，无法自动替换：请在 $3 写成 $2"],
   [/^dead layers drawn anew$/, "重新初始化死亡的层"], [/^output layer drawn anew$/, "重新初始化输出层"], [/^unfreeze all$/, "全部解冻"], [/^unfreeze (.*)$/, "解冻 $1"],
   [/^leave out (.*) \((\w+)\)$/, "去掉 $1($2)"], [/^straight-through derivative of (.*) \((\w+)\)$/, "让梯度直接穿过 $1($2)"],
+  [/^an optimizer of all parameters$/, "让优化器更新全部参数"],
   [/^the loss with its sign turned$/, "把损失的符号反过来"], [/^a loss has to fall as the output gets better$/, "输出越好，损失应当越低"],
   [/^softmax over axis 1$/, "沿第 1 轴取 softmax"], [/^each example's probabilities then add up to 1$/, "这样每个样本的概率之和为 1"],
   [/^softmax over axis 1, by hand$/, "手动改为沿第 1 轴取 softmax"], [/^no sigmoid before the loss, by hand$/, "手动去掉损失之前的 sigmoid"],

@@ -24,6 +24,7 @@ const SENTENCES = [
     (_, n, grown, d, each) => `从第 ${n} 步回到第 1 步，梯度被循环权重放大${d ? ` ${d} 个数量级，每步 ${each}` : "，没有止境"}。`],
   [/^recurrent weights make a state (.*) times as long at every step; 1 keeps its length$/, "循环权重使状态每步放大到 $1 倍；1 倍才保持长度。"],
   [/^all (\d+) parameters are frozen, so that nothing can be learned$/, "全部 $1 个参数都被冻结，什么也学不到。"],
+  [/^the optimizer leaves (\d+) of (\d+) parameters as they are$/, "优化器不更新 $2 个参数中的 $1 个。"],
   [/^(\d+) of (\d+) parameters are frozen$/, "$2 个参数中有 $1 个被冻结。"],
   [/^the loss depends on no parameter at all: it is computed through (.*), which has no derivative$/, "损失得不到任何参数的导数：计算经过没有导数的 $1。"],
   [/^the loss doesn't depend on (\d+) of (\d+) parameters: what is made of them goes through (.*), which has no derivative$/, "$2 个参数中有 $1 个得不到梯度：由它们算出的结果经过没有导数的 $3。"],
