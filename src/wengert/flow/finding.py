@@ -15,7 +15,7 @@ from wengert.errors import WengertError
 from wengert.flow.kinds import is_product
 from wengert.flow.ledger import ledger
 from wengert.flow.probe import record
-from wengert.flow.profile import RECURRENT, Batch, Call, Profile, checked_batch, norm, profile
+from wengert.flow.profile import RECURRENT, Batch, Call, Profile, checked_batch, checked_model, norm, profile
 from wengert.flow.recipe import Recipe, copied
 from wengert.flow.remedies import surgery
 from wengert.flow.remedies.activations import is_activation
@@ -23,6 +23,7 @@ from wengert.flow.remedies.layers import NORMS
 from wengert.flow.remedies.remedy import Remedy
 from wengert.flow.walk import Walk, walk
 from wengert.nn.module import Module
+from wengert.train.objective import checked_call, checked_loss_fn
 
 EXAMPLES = 256  # of a batch that are looked at
 CELLS = (nn.RNNCell, nn.LSTMCell, nn.GRUCell)
@@ -86,6 +87,9 @@ class Case:
         self.recipe = recipe
         self.model: Any = recipe.model
         self.loss_fn: Callable[..., Any] = recipe.loss_fn  # type: ignore[assignment]
+        checked_model(self.model)
+        checked_loss_fn(self.loss_fn, "flow.diagnose")
+        checked_call(self.loss_fn, self.model, tuple(batch), "flow.diagnose")
         checked_batch(batch)
         self.batch = batch = fewer(batch, EXAMPLES)
         self.trains = settled  # whether the optimizer is the user's own

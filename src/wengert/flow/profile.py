@@ -143,6 +143,12 @@ def checked_batch(batch: Batch) -> None:
 
 def checked_model(model: Any) -> None:
     """Refuse a model without parameters."""
+    if any(c.__module__.split(".")[0] == "torch" for c in type(model).__mro__):
+        raise ArgumentError(
+            f"flow: the model is a {type(model).__name__} of PyTorch's, whose operations can't be recorded here; write "
+            "the same parts with wengert.nn (names and arguments are PyTorch's), take the weights over by "
+            f"ours.load_state_dict(theirs.state_dict()), and look at that: docs/flow.md{at_user_line()}"
+        )
     if not [s for s in slots(model) if not s.buffer]:
         raise ArgumentError(
             f"flow: the {type(model).__name__} has no parameters (real arrays that aren't buffers); expected a model "

@@ -91,9 +91,10 @@ class Recipe:
         if isinstance(optimizer, type):
             return cls(model, loss_fn, optimizer, **changes)
         if not isinstance(optimizer, optim.Optimizer):
+            theirs = " of PyTorch" if type(optimizer).__module__.startswith("torch") else ""
             raise ArgumentError(
-                f"flow: optimizer is a {type(optimizer).__name__}; expected an optimizer of wg.optim made for the "
-                f"model, or its class{at_user_line()}"
+                f"flow: optimizer is a {type(optimizer).__name__}{theirs}; expected an optimizer of wg.optim made for "
+                f"the model, or its class{at_user_line()}"
             )
         rate, settings = float(optimizer.learning_rate), dict(optimizer.plan.groups[0])
         held = _left_out(model, optimizer.plan)

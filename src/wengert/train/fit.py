@@ -14,10 +14,12 @@ from wengert.errors import ArgumentError, NonFiniteError, OutOfRangeError
 from wengert.execute.jit import jit
 from wengert.optim.accumulate import Accumulate
 from wengert.optim.average import Average
+from wengert.optim.optimizer import Optimizer
 from wengert.source import at_user_line
 from wengert.train.callbacks import Callback, EpochFunction
 from wengert.train.checkpoint import Checkpoints
 from wengert.train.evaluate import evaluate
+from wengert.train.objective import checked_loss_fn
 from wengert.train.progress import Progress
 from wengert.train.replay import Replay
 from wengert.train.step import Loss, Totals, TrainingStep
@@ -121,6 +123,11 @@ def fit(
         >>> history["val_loss"]
     """
     if not hasattr(optimizer, "advance") and not isinstance(optimizer, Accumulate):
+        if not isinstance(optimizer, Optimizer):
+            raise ArgumentError(
+                f"train.fit: the optimizer is a {type(optimizer).__name__}; expected one of wg.optim, and in this "
+                f"order: train.fit(model, optimizer, loss_fn, batches){at_user_line()}"
+            )
         raise ArgumentError(
             f"fit takes an optimizer that updates from gradients, got a {type(optimizer).__name__}; one that evaluates "
             "the loss itself (LBFGS) wants a loop of your own: optimizer.update(model, lambda m: evaluate(m, x, y)), "
@@ -128,6 +135,7 @@ def fit(
         )
     if accumulate != 1:
         optimizer = Accumulate(optimizer, accumulate)
+    checked_loss_fn(loss_fn, "train.fit")
     run = Run(model, optimizer, loss_fn, as_source(batches, batch_size=batch_size, shuffle=shuffle), epochs)
     hung = [c if isinstance(c, Callback) else EpochFunction(c) for c in callbacks]
     loop = _Loop(run, hung, clip_norm, clip, average, executor)
