@@ -158,3 +158,29 @@ def test_a_loss_that_counts_errors_has_no_derivative():
     assert first.kind == "disconnected" and "through argmax, which has no derivative" in first.cause
     mended = flow.repair(net(3), loss_fn, X, CLASSES, steps=5, seeds=1)
     assert not mended.repaired and len(mended.attempts) == 1  # no settings are tried on it
+
+
+class Attending(nn.Module):
+    def __init__(self, mask):
+        self.first, self.last = nn.Linear(6, 8), nn.Linear(8, 3)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.mask = nn.Buffer(mask)
+
+    def forward(self, x):
+        h = self.first(x[:, None, :] * np.ones((1, 4, 1), "f4"))
+        return self.last((h + self.attention(h, h, h, attn_mask=self.mask)[0])[:, -1])
+
+
+def test_an_attention_whose_mask_hides_all_looks_at_nothing():
+    nn.manual_seed(0)
+
+    def loss_fn(model, x, y):
+        return F.cross_entropy(model(x), y)
+
+    for hidden in (np.ones((4, 4), bool), np.full((4, 4), -np.inf, "f4")):
+        first = flow.diagnose(Attending(hidden), loss_fn, X, CLASSES).findings[0]
+        assert first.kind == "disconnected" and first.where == ["attention"] and "hides every place" in first.cause
+    assert flow.diagnose(Attending(np.triu(np.ones((4, 4), bool), 1)), loss_fn, X, CLASSES).healthy
+    blank = Attending(np.zeros((4, 4), bool))
+    blank.attention.out_proj.weight = blank.attention.out_proj.weight * 0  # a branch that begins at 0 is no fault
+    assert flow.diagnose(blank, loss_fn, X, CLASSES).healthy

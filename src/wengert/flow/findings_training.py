@@ -109,7 +109,7 @@ def trial(case: Case, rate: float | None = None, steps: int = STEPS) -> Trial:
     losses = [float(v) for v in curve.losses]
     end = own_share(case, curve.model) if curve.finite else math.nan
     if curve.finite:
-        losses.append(loss_of(case, curve.model))
+        losses.append(loss_of(case, curve.model, fewer(case.batch, EXAMPLES)))
     return Trial(losses, start, end, blank_loss(case))
 
 
@@ -250,7 +250,7 @@ def too_low(
     sane = 3e-3 if "Adam" in case.recipe.optimizer.__name__ else math.inf
     cause = (
         f"{steps} steps with rate {rate:.2g} bring the loss from {tried.losses[0]:.4g} to {tried.losses[-1]:.4g}, with "
-        f"{fast:.2g} to {faster.losses[-1]:.4g}; along the first step it falls until that is {best:.0f} times as long"
+        f"{fast:.2g} to {faster.losses[-1]:.4g}; along the first step it falls until that is {best:.3g} times as long"
     )
     evidence = {"learning rate": rate, "loss at multiples of the step": {f"{t:g}": finite(v) for t, v in line.items()}}
     remedies = [

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert import tree
+from wengert import nn, tree
 from wengert.diff.derivatives import value_and_grad
 from wengert.errors import WengertError
 from wengert.flow.finding import Case, Finding, finite, place
@@ -121,6 +121,12 @@ def wiring_findings(case: Case) -> list[Finding]:
         lost = [n for n in idle if not there.get(n, True)]
         if lost:
             found.append(_lost(case, lost, len(free)))
+        elif blind := _blind(case, set(idle)):
+            cause = (
+                f"{len(blind)} attentions look at nothing: their mask hides every place from every query (True, or "
+                "-inf, hides a place), so that only their last bias is trained"
+            )
+            found.append(Finding("disconnected", blind, cause, "attention", 0.9, {"attentions": len(blind)}))
         elif flat := flat_step(case):
             name, place_, line = flat
             cause = (
@@ -138,6 +144,17 @@ def wiring_findings(case: Case) -> list[Finding]:
         names = f"{len(frozen)} of {len(case.profile.parameters)} parameters are frozen"
         found.append(Finding("frozen", frozen, names, "frozen", 0.2, {"frozen": len(frozen)}, {},
                              [training.unfreeze((), "lets all parameters be trained")]))  # fmt: skip
+    return found
+
+
+def _blind(case: Case, idle: set[str]) -> list[str]:
+    """Attentions whose result is 0 for each query: their last weights get no gradient either, only the bias does."""
+    found = []
+    for name, m in case.modules(nn.MultiheadAttention):
+        mine = {f"{name}.{n}" if name else n for n, _ in m.named_parameters()}
+        live = mine - idle
+        if live and all(n.endswith("out_proj.bias") for n in live):
+            found.append(name)
     return found
 
 
