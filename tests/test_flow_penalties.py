@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -64,3 +66,12 @@ def test_a_rate_is_too_low_only_if_another_one_ends_lower():
     model = net(0.98)
     report = diagnosed(model, lr=1e-3)
     assert "learning rate too low" not in [f.kind for f in report.findings]
+
+
+def test_a_trial_tells_the_losses_of_the_same_examples():
+    """With a rate of nearly nothing the loss stays what it is, to the last digit that is shown."""
+    model = net()
+    (found,) = flow.diagnose(model, loss_fn, X, Y, optimizer=optim.SGD(model, 1e-9)).findings
+    assert found.kind == "learning rate too low"
+    before, after = re.findall(r"from (\S+) to (\S+),", found.cause)[0]
+    assert before == after

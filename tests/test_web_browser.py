@@ -69,6 +69,27 @@ def test_it_opens_without_a_complaint(browser: Chromium, full: str, tmp_path: Pa
     assert browser.run(f"{cards}.filter(e => e.scrollWidth > e.clientWidth + 1).length") == 0
 
 
+def test_the_picture_is_there_in_the_frame_that_changes_its_size(browser: Chromium, full: str, tmp_path: Path) -> None:
+    """A canvas whose size is set is black until it is drawn on; an observer that is called right after ours looks."""
+    browser.open_text(full, tmp_path, "#language=en&theme=light")
+    corners = browser.run("""(async () => {
+      const canvas = document.getElementById("canvas"), seen = [];
+      let told;
+      const watch = new ResizeObserver(() => {
+        seen.push([...canvas.getContext("2d").getImageData(2, 2, 1, 1).data].join());
+        if (seen.length === 3) told(seen);
+      });
+      const done = new Promise(r => told = r);
+      watch.observe(canvas);
+      for (const width of ["300px", "400px"]) {
+        await new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)));
+        canvas.style.width = width;
+      }
+      return done;
+    })()""")
+    assert len(set(corners)) == 1 and corners[0] != "0,0,0,255"
+
+
 def test_the_picture_is_drawn_and_answers_the_mouse(browser: Chromium, full: str, tmp_path: Path) -> None:
     browser.open_text(full, tmp_path, "#language=en&theme=light")
     pixels = "(c => new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer))"
@@ -261,6 +282,20 @@ def broken() -> Iterator[tuple[str, flow.Report]]:
     yield "cut", flow.diagnose(nn.Sequential(nn.Linear(8, 8), nn.Lambda(wg.sign), nn.Linear(8, 3)), loss_fn, x, y)
     yield "not finite", flow.diagnose(nn.Sequential(nn.ReLU(), nn.Lambda(wg.log), nn.Linear(8, 3)), loss_fn, x, y)
     yield "far too fast", flow.diagnose(net(3, nn.ReLU), loss_fn, x, y, optimizer=optim.SGD(net(3, nn.ReLU), 50.0))
+    yield (
+        "axis",
+        flow.diagnose(net(2, nn.ReLU), lambda m, x, y: nn.functional.nll_loss(wg.log_softmax(m(x), 0), y), x, y),
+    )
+    yield "sign", flow.diagnose(net(2, nn.ReLU), lambda m, x, y: -loss_fn(m, x, y), x, y)
+    yield (
+        "stopped",
+        flow.diagnose(net(2, nn.ReLU), lambda m, x, y: loss_fn(lambda x: m[-1](wg.round(m[0](x))), x, y), x, y),
+    )
+    yield "counted", flow.diagnose(net(2, nn.ReLU), lambda m, x, y: wg.mean(1.0 * (wg.argmax(m(x), 1) == y)), x, y)
+    decayed = optim.AdamW(net(2, nn.ReLU), 1e-2, weight_decay=60.0)
+    yield "decay", flow.diagnose(net(2, nn.ReLU), loss_fn, x, y, optimizer=decayed)
+    dropped = nn.Sequential(net(2, nn.ReLU)[:-1], nn.Dropout(0.99), nn.Linear(16, 3))
+    yield "dropout", flow.diagnose(dropped, loss_fn, x, y, optimizer=optim.Adam(dropped, 3e-3))
     yield "inputs", flow.diagnose(net(3, nn.ReLU), loss_fn, 1e4 * x + 3e5, y)
 
 

@@ -25,7 +25,9 @@ class Stage {
     this.canvas.width = Math.round(w * ratio);
     this.canvas.height = Math.round(h * ratio);
     if (first || !this.touched) this.fit();
-    else this.redraw();
+    cancelAnimationFrame(this.waiting);
+    this.waiting = null;
+    this.paint(); // at once: a canvas whose size was set is black, and a frame later would show it
   }
 
   fit() {

@@ -53,6 +53,7 @@ const WORDS = {zh: {
   "rms of the output": "输出的均方根", "layers without gradient": "没有梯度的层", "smallest decades": "最小的数量级", "steps": "步数",
   "decades from the last steps to the first": "从最后一步到第一步的数量级", "gradient by step": "各步的梯度", "size of outputs by layer": "各层输出的大小",
   "loss at multiples of the step": "步长倍数处的损失", "dead share by layer": "各层的死亡比例", "loss by step": "各步的损失",
+  "loss with": "有它时的损失", "loss without": "不用时的损失", "left out": "未更新", "attentions": "注意力层",
   "learning rate that works": "可行的学习率", "saturated share by layer": "各层的饱和比例", "mean size of inputs": "输入的平均大小", "dead share": "死亡比例",
   "layers of equal units": "神经元全同的层", "noise scale": "噪声尺度", "batch": "批次大小", "promised share of the loss": "预期降低的损失比例",
   "lowest loss possible": "可达到的最低损失", "gain by step": "每步的增益", "gain of weights by layer": "各层的权重增益", "examples": "样本数",
