@@ -12,6 +12,8 @@ from tests.test_flow_diagnose import X, Y, loss_fn, plain
 from wengert import flow, nn, optim
 from wengert.errors import ArgumentError
 from wengert.flow import remedies
+from wengert.flow.repair import Record
+from wengert.flow.search import AT_FIRST, Attempt
 from wengert.flow.verify import Pair, Spread
 
 F = nn.functional
@@ -184,3 +186,17 @@ def test_remedies_together_look_at_the_model_that_the_first_has_made():
     assert sum(isinstance(m, nn.Residual) for m in both.modules()) == 3
     assert any(isinstance(m, nn.BatchNorm1d) for b in both.modules() if isinstance(b, nn.Residual) for m in b.modules())
     assert np.isfinite(float(loss_fn(both, X, Y)))
+
+
+def test_a_record_says_what_a_remedy_that_helped_leaves():
+    report = flow.diagnose(nn.Linear(4, 2), lambda m, x: wg.sum(m(x) ** 2), np.ones((3, 4), "f4"))
+    attempts = [
+        Attempt("short memory", "GRU for RNN", "", None, "helped", "short memory", False),
+        Attempt("short memory", "LSTM for RNN", "", None, "helped", "healthy", True),
+        Attempt("short memory", "clip", "", None, AT_FIRST, "short memory", True),
+    ]
+    assert str(Record(report, report, attempts)).split("\n")[1:] == [
+        "· short memory: GRU for RNN — helped, but leaves short memory",
+        "✓ short memory: LSTM for RNN — helped",
+        "✓ short memory: clip — helped in short runs only",
+    ]

@@ -28,7 +28,8 @@ class Record(NamedTuple):
         lines = [f"{self.before.verdict} → {self.after.verdict}"]
         for a in self.attempts:
             mark = "✓" if a.kept else "·"
-            lines.append(f"{mark} {a.finding}: {a.remedy} — {a.verdict}")
+            left = not a.kept and a.verdict == "helped" and a.remaining not in ("", "healthy")
+            lines.append(f"{mark} {a.finding}: {a.remedy} — {a.verdict}" + (f", but leaves {a.remaining}" * left))
             if a.verification is not None:
                 lines.append(f"    loss {a.verification.loss}; {a.verification.reason}")
         return "\n".join(lines)

@@ -30,6 +30,7 @@ PATIENCE = 4  # times as many steps, where nothing helps in short runs
 WAITING = 4  # candidates that are given the longer runs
 RECENT, SLIP = 10, 0.2  # losses that are averaged, and by how much they may have risen since the best look
 STEADY = 0.1  # by which the worst run has to learn more, where the mean loss says nothing clear
+AT_FIRST = "helped in short runs only"
 BY_HEART = 0.6  # of the first loss, below which a training's own loss has fallen by far
 FACTORS = (0.1, 10.0, 0.3, 3.0, 0.01, 100.0)  # of the learning rate, in the order in which they are tried
 
@@ -302,7 +303,10 @@ class Search:
     def longer(self, c: Candidate, base: Training) -> Candidate:
         """The same after longer runs."""
         c.runs.reach(self.steps if self.patient else PATIENCE * self.steps, 1)
-        return self.judge(c, base) or c
+        done = self.judge(c, base)
+        if done is None and c.report is not None:
+            self.attempts[c.number] = self.attempts[c.number]._replace(verdict=AT_FIRST, remaining=c.report.verdict)
+        return done or c
 
     def gone(self, c: Candidate, base: Training) -> bool:
         """Whether a certain fault isn't found any more, and nothing got worse by that."""

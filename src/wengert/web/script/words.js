@@ -29,7 +29,7 @@ const WORDS = {zh: {
   "loss over training": "训练中的损失", "gradient norm": "梯度范数", "update ratio": "更新与权重之比",
   "parameter range": "参数范围", "gradient noise scale": "梯度噪声尺度", "curvature along the step": "沿步长方向的曲率", "sequence": "序列",
   "function": "函数", "turn": "时间步", "Training step": "训练步", "Play": "播放", "Pause": "暂停", "latest": "最新",
-  "helped": "有效", "did not help": "无效", "Remedy tried": "尝试的办法", "Result": "结果", "Criterion": "判据",
+  "helped": "有效", "did not help": "无效", "helped in short runs only": "仅在短程运行中有效", "Remedy tried": "尝试的办法", "Result": "结果", "Criterion": "判据",
   "Loss": "损失", "repaired": "已修复", "not repaired": "未修复", "accuracy": "准确率", "numbers as a table": "以表格显示数值",
   "not finite": "非有限", "waiting for the first record": "等待第一条记录", "live": "实时", "ended": "已结束",
   "connection lost": "连接已断开", "Click a box to see its numbers.": "点击一个方框以查看其数值。",
