@@ -117,3 +117,27 @@ def test_examples_that_are_all_alike(data):
     x, _, labels = data
     report = verdict(network(2), entropy, np.ones_like(x), labels)
     assert report.verdict == "identical inputs" and "128" in report.findings[0].cause
+
+
+def test_a_part_of_the_output_against_targets_of_another_shape():
+    """Only some of what the model makes is compared, so the step that compares is asked; ranking pairs is no fault."""
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
+    x = np.random.default_rng(0).standard_normal((64, 4)).astype("f4")
+    y = x[:, 0].copy()
+
+    def crossed(model, x, y):
+        return wg.mean((model(x)[:, :1] - y) ** 2)
+
+    def ranked(model, x, y):
+        z = model(x)[:, 0]
+        return wg.mean(wg.logaddexp(0.0, -(z[:, None] - z) * np.sign(y[:, None] - y)))
+
+    first = flow.diagnose(model, crossed, x, y).findings[0]
+    assert first.kind == "loss pairing" and "(64, 1) and targets of shape (64,) broadcast to (64, 64)" in first.cause
+    assert "crossed" in str(first.line)
+    for fine in (
+        ranked,
+        lambda m, x, y: wg.mean((m(x)[:, 0] - y) ** 2),
+        lambda m, x, y: wg.mean((m(x)[:, :1] - y[:, None]) ** 2),
+    ):
+        assert "loss pairing" not in [f.kind for f in flow.diagnose(model, fine, x, y).findings]

@@ -12,7 +12,7 @@ from wengert.flow.finding import Case, Finding, finite, percent
 from wengert.flow.profile import Call, rms
 from wengert.flow.remedies import scaling, training
 from wengert.flow.remedies.layers import NORMS
-from wengert.flow.remedies.remedy import Remedy, together
+from wengert.flow.remedies.remedy import Remedy, by_hand, together
 
 LARGE = 20.0  # of inputs: initial weights are made for 1
 OFF_CENTRE = 20.0  # spreads that a feature's mean is away from 0
@@ -46,7 +46,7 @@ def data_findings(case: Case) -> list[Finding]:
     found = [*_alike(case), *_inputs(case)]
     meeting = _meeting(case)
     if meeting is None:
-        return found
+        return [*found, *_across(case)]
     if meeting.crossed:
         return [*found, _crossed(meeting)]
     return [*found, *_out_of_reach(case, meeting), *_targets(meeting)]
@@ -129,6 +129,30 @@ def _meeting(case: Case) -> Meeting | None:
             if any(abs(v - case.profile.loss) <= SAME * max(abs(v), 1e-12) for v in (d.mean(), d.sum())):
                 return Meeting(a, b, distance, crossed)
     return None
+
+
+def _across(case: Case) -> list[Finding]:
+    """Targets (n,) taken from something (n, 1) that the model made, by the step that does so."""
+    walk = case.walk
+    if walk is None or not case.is_module:
+        return []
+    tape = walk.recording.graph.trace
+    batch = {v.index for v in walk.recording.inputs.values()}
+    for node in walk.recording.steps:
+        shapes = sorted((a.shape for a in node.inputs), key=len)
+        n = node.outputs[0].shape[0] if node.outputs[0].ndim == 2 else 0
+        if node.primitive.name != "subtract" or n < 2 or shapes != [(n,), (n, 1)]:
+            continue
+        given = [a.trace is not tape or a.index in batch for a in node.inputs]  # type: ignore[attr-defined]
+        if sum(given) == 1 and walk.kinds[walk.recording.steps.index(node)] == "loss":
+            made, target = (a.shape for a, g in sorted(zip(node.inputs, given, strict=True), key=lambda p: p[1]))
+            cause = (
+                f"outputs of shape {made} and targets of shape {target} broadcast to {(n, n)}: the loss compares every "
+                "output with every target, so that their mean is the best that can be learned"
+            )
+            return [Finding("loss pairing", [], cause, "loss", 0.97, {"compared": [n, n]}, {"loss": 1.0},
+                            [by_hand("outputs and targets of one shape", str(node.source))], node.source)]  # fmt: skip
+    return []
 
 
 def _crossed(m: Meeting) -> Finding:

@@ -79,6 +79,7 @@ const PATTERNS = [
   [/^an optimizer of all parameters$/, "让优化器更新全部参数"],
   [/^the loss with its sign turned$/, "把损失的符号反过来"], [/^a loss has to fall as the output gets better$/, "输出越好，损失应当越低"],
   [/^softmax over axis 1$/, "沿第 1 轴取 softmax"], [/^each example's probabilities then add up to 1$/, "这样每个样本的概率之和为 1"],
+  [/^outputs and targets of one shape, by hand$/, "手动让输出与目标形状一致"],
   [/^softmax over axis 1, by hand$/, "手动改为沿第 1 轴取 softmax"], [/^no sigmoid before the loss, by hand$/, "手动去掉损失之前的 sigmoid"],
   [/^the loss without (.*), by hand$/, "手动从损失中去掉 $1"], [/^(?:can't be applied: change|stands in your own function: change) (.*)$/, "写在你自己的函数里，请修改 $1"],
   [/^cross entropy of the logits$/, "对 logits 取交叉熵"], [/^no (\w+) at the output$/, "输出不用 $1"], [/^inputs standardised$/, "输入标准化"],
