@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from wengert.flow.finding import Case, Finding, fewer, finite, percent
-from wengert.flow.findings_training import EXAMPLES, STEPS, UNLEARNED, Trial, own_share, trial
+from wengert.flow.findings_training import EXAMPLES, STEPS, UNLEARNED, Trial, executor_of, own_share, trial
 from wengert.flow.recipe import Recipe
 from wengert.flow.remedies import training
 from wengert.flow.remedies.remedy import Remedy
@@ -50,7 +50,7 @@ def penalty_findings(case: Case, tried: Trial) -> list[Finding]:
 
 def _learned(case: Case) -> bool:
     """Whether the trial's model, looked at as in use, tells examples apart."""
-    curve = case.recipe.train([fewer(case.batch, EXAMPLES)], STEPS, executor="numpy")
+    curve = case.recipe.train([fewer(case.batch, EXAMPLES)], STEPS, executor=executor_of(case))
     model = curve.model.eval()
     return own_share(_with(case, case.recipe.but(model=model)), model) < UNLEARNED
 

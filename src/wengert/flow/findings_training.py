@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from wengert import tree
+from wengert import nn, tree
 from wengert.diff.derivatives import value_and_grad
 from wengert.errors import WengertError
 from wengert.flow.finding import Case, Finding, fewer, finite
-from wengert.flow.profile import Batch, checked_loss, norm, rms
+from wengert.flow.profile import RECURRENT, Batch, checked_loss, norm, rms
 from wengert.flow.recipe import Held, copied
 from wengert.flow.remedies import training
 from wengert.nn.module import Module
@@ -103,14 +103,18 @@ def trial(case: Case, rate: float | None = None, steps: int = STEPS) -> Trial:
     """Train a copy on this batch for some steps, with the recipe's settings."""
     recipe = case.recipe if rate is None else case.recipe.but(learning_rate=rate)
     start = own_share(case, case.model)
-    # compiling pays where steps are long
-    executor = None if any(hasattr(c.module, "kernel_size") for c in case.profile.calls) else "numpy"
-    curve = recipe.train([fewer(case.batch, EXAMPLES)], steps, executor=executor)
+    curve = recipe.train([fewer(case.batch, EXAMPLES)], steps, executor=executor_of(case))
     losses = [float(v) for v in curve.losses]
     end = own_share(case, curve.model) if curve.finite else math.nan
     if curve.finite:
         losses.append(loss_of(case, curve.model, fewer(case.batch, EXAMPLES)))
     return Trial(losses, start, end, blank_loss(case))
+
+
+def executor_of(case: Case) -> str | None:
+    """What runs a trial: compiling pays where a step is long, by convolutions, many time steps or attention."""
+    convolves = any(hasattr(c.module, "kernel_size") for c in case.profile.calls)
+    return None if convolves or case.modules(*RECURRENT, nn.MultiheadAttention) else "numpy"
 
 
 def blank_loss(case: Case) -> float:
