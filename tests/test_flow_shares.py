@@ -117,3 +117,19 @@ def test_bad_input(rng):
         flow.by_lag(nn.Linear(3, 2), lambda m, x: wg.sum(m(x)), x)
     with pytest.raises(ArgumentError, match="no parameter is called 'w'; there are weight, bias"):
         flow.by_path_length(nn.Linear(3, 2), lambda m, x: wg.sum(m(x)), x, of="w")
+
+
+def test_a_long_row_of_nothing_is_told_in_one_line() -> None:
+    text = str(flow.Shares("w", "lag", (0.7, 0.3, 0.0, 1e-9, -1e-9, 0.0), (0.0, -0.4, -5.0, -6.0, -7.0, -8.5)))
+    assert len(text.splitlines()) == 4 and text.splitlines()[-1].split() == [
+        "2",
+        "to",
+        "5:",
+        "0.00",
+        "%",
+        "each,",
+        "norms",
+        "-5.00",
+        "to",
+        "-8.50",
+    ]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from wengert.flow.probe import Recording, record
 from wengert.flow.unroll import MARK
 from wengert.ir.graph import Var
 from wengert.source import at_user_line
+
+NONE = 5e-5  # a share that rounds to 0.00 %
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,16 @@ class Shares:
     def __str__(self) -> str:
         unit = "weighted layers crossed" if self.by == "path length" else "steps back"
         lines = [f"The gradient by {self.of}, by {self.by}: share and log10 norm of what comes over so many {unit}"]
-        for k, (s, n) in enumerate(zip(self.shares, self.norms, strict=True)):
-            if n > -math.inf:
-                lines.append(f"  {k:4d}  {100 * s:7.2f} %  {n:8.2f}  {'█' * round(30 * min(max(s, 0.0), 1.0))}")
+        rows = [(k, s, n) for k, (s, n) in enumerate(zip(self.shares, self.norms, strict=True)) if n > -math.inf]
+        for none, group in groupby(rows, lambda row: abs(row[1]) < NONE):
+            run = list(group)
+            if none and len(run) > 2:
+                (first, _, high), (last, _, low) = run[0], run[-1]
+                lines.append(f"  {first:4d} to {last}: 0.00 % each, norms {high:.2f} to {low:.2f}")
+            else:
+                lines += [
+                    f"  {k:4d}  {100 * s:7.2f} %  {n:8.2f}  {'█' * round(30 * min(max(s, 0), 1))}" for k, s, n in run
+                ]
         return "\n".join(lines)
 
 
