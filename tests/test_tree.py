@@ -138,6 +138,47 @@ def test_a_tied_weight_is_one_leaf_with_one_derivative() -> None:
     assert again.layers[0].weight is again.layers[1].weight
 
 
+class Sum(Module):
+    """Both parameters get one and the same cotangent."""
+
+    def __init__(self) -> None:
+        self.a, self.b = f64([1.0, 2.0]), f64([3.0, 4.0])
+
+    def loss(self, x: Any) -> Any:
+        return wg.sum(x * (self.a + self.b) ** 3)
+
+
+@pytest.mark.parametrize(
+    "transformed",
+    [
+        lambda f, m, x: f(m, x),
+        lambda f, m, x: wg.jit(f, executor="numpy")(m, x),
+        lambda f, m, x: wg.jit(f, executor="native")(m, x),
+        lambda f, m, x: wg.checkpoint(f)(m, x),
+        lambda f, m, x: wg.vmap(f, in_axes=(None, 0))(m, wg.stack([x, x])),
+        lambda f, m, x: wg.jvp(f, (m, x), (m, x))[0],
+        lambda f, m, x: wg.jvp(f, (m, x), (m, x))[1],
+        lambda f, m, x: wg.linearize(f, m, x)[1](m, x),
+        lambda f, m, x: wg.vjp(f, m, x)[1](f(m, x))[0],
+        lambda f, m, x: wg.scan(lambda c, x: (c, f(m, x)), 0.0, wg.stack([x, x]))[1],
+    ],
+)
+def test_equal_cotangents_are_two_leaves_in_every_transformation(transformed: Any) -> None:
+    """What a user's own step does, `tree.map` over a model and its gradient, where two gradients are one value."""
+
+    def step(m: Any, x: Any) -> Any:
+        return tree.map(lambda p, g: p - 0.1 * g, m, wg.grad(Sum.loss)(m, x))
+
+    m, x = Sum(), f64([0.5, 0.25])
+    assert tree.flatten(transformed(wg.grad(Sum.loss), m, x))[1] == tree.flatten(m)[1]
+    assert tree.flatten(transformed(step, m, x))[1] == tree.flatten(m)[1]
+
+
+def test_one_array_mapped_to_every_leaf_is_many_leaves() -> None:
+    zero = f64(0.0)
+    assert len(tree.leaves(tree.map(lambda _: zero, Net(Linear(f64(1.0)), Linear(f64(2.0)))))) == 3
+
+
 def test_the_same_array_in_plain_containers_is_two_leaves() -> None:
     w = f64(2.0)
     a, b = wg.grad(lambda p: p[0] * p[1] ** 2)((w, w))

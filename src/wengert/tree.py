@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable
+from copy import copy as another
 from typing import Any
 
 import numpy as np
@@ -254,26 +255,32 @@ class _Unflattener:
         self.leaves = leaves
         self.next = 0
         self.objects: list[Any] = list(objects or [])
+        self.inside = False  # whether a module is being built
+        self.placed: set[int] = set()  # ids of the leaves inside modules
 
     def build(self, d: TreeDef) -> Any:
         kind = d.kind
         if kind == "leaf":
-            self.next += 1
-            return self.leaves[self.next - 1]
+            n, self.next = self.next, self.next + 1
+            if self.inside:
+                if id(self.leaves[n]) in self.placed:  # one array given for two leaves; as one object they'd seem tied
+                    self.leaves[n] = another(self.leaves[n])
+                self.placed.add(id(self.leaves[n]))
+            return self.leaves[n]
         if kind == "none":
             return None
         if kind == "static":
             return d.meta.value
-        if kind == "tied":
-            return self.leaves[d.meta]
-        if kind == "again":
-            return self.objects[d.meta]
+        if kind in ("tied", "again"):
+            return (self.leaves if kind == "tied" else self.objects)[d.meta]
         if kind == "object":
             cls, names = d.meta
             x = cls.__new__(cls) if issubclass(cls, Module) else object.__new__(cls)
             self.objects.append(x)
+            outside, self.inside = self.inside, issubclass(cls, Module)
             for n, c in zip(names, d.children, strict=True):
                 object.__setattr__(x, n, self.build(c))
+            self.inside = outside
             return x
         children = [self.build(c) for c in d.children]
         if kind == "sequence":
@@ -374,12 +381,13 @@ class Opened:
 
     def write_back(self, where: tuple[tuple[int, str, TreeDef | None], ...], leaves: Iterable[Any]) -> None:
         values, done = list(leaves), 0
+        placed: set[int] = set()
         for i, name, treedef in where:
             if treedef is None:
                 object.__delattr__(self.objects[i], name)
                 continue
             builder = _Unflattener(values, self.objects)
-            builder.next = done
+            builder.next, builder.inside, builder.placed = done, isinstance(self.objects[i], Module), placed
             object.__setattr__(self.objects[i], name, builder.build(treedef))
             done = builder.next
 

@@ -171,7 +171,15 @@ def _spelled(key: Any) -> str:
 
 
 def _copy(x: Array) -> Array:
-    return x if x.trace is not None else type(x)(x.data)
+    """The same value as another object; inside a transformation too, where a tracer's slots are what it is."""
+    if x.trace is None:
+        return type(x)(x.data)
+    other: Array = object.__new__(type(x))
+    for cls in type(x).__mro__:
+        for name in getattr(cls, "__slots__", ()):
+            if name != "__weakref__":
+                setattr(other, name, getattr(x, name))
+    return other
 
 
 def _deepcopy(x: Array, memo: Any) -> Array:
