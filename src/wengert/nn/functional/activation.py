@@ -10,6 +10,7 @@ from wengert.errors import ArgumentError, ShapeError
 from wengert.ir.array import Array
 from wengert.ir.scope import region
 from wengert.ir.types import normalize_axis
+from wengert.linalg.norms import vector_norm
 from wengert.nn.functional.inputs import as_floating, as_input
 from wengert.ops import logsumexp
 from wengert.ops import transcendental as t
@@ -227,15 +228,10 @@ def log_softmax(x: Any, dim: int | Sequence[int] = -1) -> Array:
 
 
 def normalize(x: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Array:
-    """`x / max(‖x‖ₚ, eps)`, the norm along `dim`."""
+    """`x / max(‖x‖ₚ, eps)`, the norm along `dim`; p may be `inf`."""
     x = as_floating(x, "normalize")
     axis = normalize_axis(dim, x.ndim, "normalize")
-    norm = (
-        t.sqrt((x * x).sum(axis=axis, keepdims=True))
-        if p == 2
-        else (abs_(x) ** p).sum(axis=axis, keepdims=True) ** (1 / p)
-    )
-    return x / maximum(norm, eps)
+    return x / maximum(vector_norm(x, axis=axis, keepdims=True, ord=p), eps)
 
 
 def clamp(x: Any, min: Any = None, max: Any = None) -> Array:

@@ -11,6 +11,7 @@ from wengert.diff.stop_gradient import stop_gradient_p
 from wengert.errors import ArgumentError, ShapeError
 from wengert.ir.array import Array
 from wengert.ir.scope import region
+from wengert.linalg.norms import vector_norm
 from wengert.nn.functional.inputs import as_floating, as_input, as_integers
 from wengert.nn.functional.reducing import check_labels, reduce_terms, same_shape
 from wengert.ops.arithmetic import abs_, maximum
@@ -193,12 +194,10 @@ def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: float =
 
 
 def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Array:
-    """`‖x₁ - x₂ + eps‖ₚ` along the last axis."""
+    """`‖x₁ - x₂ + eps‖ₚ` along the last axis; p may be `inf`."""
     x1 = as_floating(x1, "pairwise_distance")
-    d = abs_(x1 - as_input(x2, x1, "pairwise_distance", "the second", "the first") + eps)
-    if p == 2:
-        return sqrt((d * d).sum(axis=-1, keepdims=keepdim))
-    return (d**p).sum(axis=-1, keepdims=keepdim) ** (1 / p)
+    d = x1 - as_input(x2, x1, "pairwise_distance", "the second", "the first") + eps
+    return vector_norm(d, axis=-1, keepdims=keepdim, ord=p)
 
 
 @region("loss")
