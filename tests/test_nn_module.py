@@ -366,3 +366,33 @@ def test_wg_nn() -> None:
     assert wg.nn is nn and wg.nn.functional.relu is nn.functional.relu
     with pytest.raises(AttributeError, match="no attribute 'nnn'"):
         _ = wg.nnn
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [nn.Dropout(np.float64(0.1)), nn.LeakyReLU(np.float64(0.1)), nn.Softplus(np.float32(2)), nn.RReLU(np.float64(0.1)),
+     nn.LayerNorm(3, eps=np.float64(1e-3)), nn.BatchNorm1d(np.int64(3), momentum=np.float64(0.2))],
+    ids=lambda layer: type(layer).__name__,
+)  # fmt: skip
+def test_settings_from_a_numpy_array_are_settings(layer: Any) -> None:
+    """As from a search over `np.linspace`: no arrays, so that `if` works on them and results keep their type."""
+    x = np.ones((4, 3), np.float32)
+    assert all(a.ndim or a.dtype.kind != "f" for a in map(wg.asarray, wg.tree.leaves(layer)))
+    for executor in ("numpy", "native"):
+        assert wg.jit(lambda m, x: m(x), executor=executor)(layer, x).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [("Linear", (3, 2)), ("Conv2d", (2, 4, 3, 2, 1)), ("BatchNorm2d", (3,)), ("GroupNorm", (2, 4)), ("PReLU", (3,)),
+     ("LayerNorm", (3,)), ("Embedding", (4, 3)), ("LSTM", (2, 3, 2)), ("MultiheadAttention", (4, 2)),
+     ("MaxPool2d", (2, 1)), ("Unflatten", (1, (2, 2))), ("Fold", ((4, 4), 2)), ("AdaptiveAvgPool2d", (2,))],
+)  # fmt: skip
+def test_sizes_from_a_numpy_array_are_sizes(name: str, sizes: Any) -> None:
+    def integers(s: Any) -> Any:
+        return tuple(map(integers, s)) if isinstance(s, tuple) else np.int64(s)
+
+    plain, other = getattr(nn, name)(*sizes), getattr(nn, name)(*integers(sizes))
+    assert wg.tree.flatten(other)[1] == wg.tree.flatten(plain)[1] and repr(other) == repr(plain)
+    types = [{n: a.type for n, a in m.state_dict().items()} for m in (plain, other)]
+    assert types[0] == types[1]

@@ -259,3 +259,25 @@ def test_lbfgs_finds_the_minimum() -> None:
     optimizer = optim.LBFGS(model, line_search_fn="strong_wolfe", max_iter=200, tolerance_change=1e-16)
     optimizer.update(model, wg.value_and_grad(lambda m: rosenbrock(m.x)))
     np.testing.assert_allclose(np.asarray(model.x), 1.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda m, h: optim.SGD(m, h, momentum=h, weight_decay=h),
+        lambda m, h: optim.Adam(m, h, betas=(h, h), eps=h, weight_decay=h),
+        lambda m, h: optim.RMSprop(m, alpha=h, momentum=h),
+        lambda m, h: optim.AdamW(m, groups=[{"params": "*", "weight_decay": h}]),
+    ],
+)
+def test_settings_from_a_numpy_array_leave_parameters_their_type(make: Callable[..., Any]) -> None:
+    model = Net(drawn(0, np.float32))
+    optimizer = make(model, np.float64(0.1))
+    step = wg.jit(lambda m, o, g: o.update(m, optim.clip_by_global_norm(g, np.float64(1.0))[0]), executor="numpy")
+    for _ in range(2):
+        step(model, optimizer, Net(drawn(1, np.float32)))
+    assert {a.dtype for a in model.values()} == {np.dtype(np.float32)}
+    average = optim.EMA(model, np.float64(0.9))
+    for _ in range(2):
+        average.update(model)
+    assert average.averaged(model).weight.dtype == np.float32

@@ -21,13 +21,15 @@ from wengert.nn.parameter import Buffer
 from wengert.nn.settings import refuse_untraceable
 from wengert.nn.state import load
 from wengert.nn.text import module_text
-from wengert.ops.promote import as_array, convert
+from wengert.ops.promote import as_array, as_setting, convert
 from wengert.random.keys import fold_in, split
 from wengert.source import at_user_line
 from wengert.spelling import DEVICE, MODULE, instead
 
 Around = Callable[["Module", tuple[Any, ...], dict[str, Any]], Any]
 _around: ContextVar[Around | None] = ContextVar("_around", default=None)
+_SCALARS = (np.number, np.bool_)
+_NUMBERS = (int, float, *_SCALARS)
 _PLAIN = frozenset((Array, WeakArray, bool, int, float, str, type(None)))
 
 
@@ -96,7 +98,9 @@ class Module(Traced):
     def __setattr__(self, name: str, value: Any) -> None:
         if type(value) is Buffer:
             return self.register_buffer(name, value.data, value.persistent)
-        if type(value) not in _PLAIN:
+        if isinstance(value, _SCALARS) or (type(value) is tuple and all(isinstance(v, _NUMBERS) for v in value)):
+            value = as_setting(value)  # as a Python number is; an array of one number has shape ()
+        elif type(value) not in _PLAIN:
             refuse_untraceable(value, f"{type(self).__name__}.{name}")
         super().__setattr__(name, value)
 

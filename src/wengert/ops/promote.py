@@ -176,3 +176,12 @@ def promote(name: str, args: Sequence[Any]) -> list[Array]:
         else:
             result.append(WeakArray(dtype.type(a)) if all_weak else number(a, dtype))
     return result
+
+
+def as_setting(x: Any) -> Any:
+    """NumPy's scalars as Python numbers, which leave their type to the arrays they meet; also inside containers."""
+    if isinstance(x, (np.number, np.bool_)):
+        return x.item()
+    if type(x) is dict:
+        return {k: as_setting(v) for k, v in x.items()}
+    return tuple(map(as_setting, x)) if type(x) in (tuple, list) else x

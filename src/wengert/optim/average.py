@@ -12,7 +12,7 @@ from wengert.errors import ArgumentError
 from wengert.ir.array import Array
 from wengert.ir.types import float64, int64
 from wengert.module import Module
-from wengert.ops.promote import as_array, convert
+from wengert.ops.promote import as_array, as_setting, convert
 from wengert.optim.parameters import Slot, listed, parameters
 from wengert.source import at_user_line
 
@@ -89,7 +89,7 @@ class EMA(Average):
         if not 0 <= decay < 1:
             raise ArgumentError(f"EMA: decay is {decay}; expected a number in [0, 1){at_user_line()}")
         super().__init__(model)
-        self.decay = decay
+        self.decay = as_setting(decay)
 
     def mixed(self, old: Array, p: Array, n: Array) -> Array:
         return old + (1 - self.decay) * (p - old)

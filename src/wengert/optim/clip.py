@@ -13,7 +13,7 @@ from wengert.array.reductions import sum as total
 from wengert.array.searching import where
 from wengert.errors import ArgumentError
 from wengert.ir.array import Array
-from wengert.ops.promote import as_array
+from wengert.ops.promote import as_array, as_setting
 from wengert.optim.parameters import matching_gradients, slots
 from wengert.source import at_user_line
 
@@ -36,7 +36,7 @@ def clip_by_value(grads: Any, low: float, high: float | None = None) -> Any:
     Example:
         >>> grads = optim.clip_by_value(grads, 0.5)
     """
-    below, above = (-low, low) if high is None else (low, high)
+    below, above = as_setting((-low, low) if high is None else (low, high))
     if not below <= above:
         raise ArgumentError(f"clip_by_value: the bounds are {below} and {above}{at_user_line()}")
     return tree.map(lambda g: minimum(maximum(g, below), above), grads)
@@ -48,7 +48,7 @@ def clip_by_norm(grads: Any, max_norm: Any) -> Any:
     Example:
         >>> grads = optim.clip_by_norm(grads, 1.0)
     """
-    _positive(max_norm, "clip_by_norm")
+    max_norm = _positive(max_norm, "clip_by_norm")
     return tree.map(lambda g: g * minimum(max_norm / (sqrt(_squares(g)) + _TINY), 1.0), grads)
 
 
@@ -86,7 +86,7 @@ def clip_by_global_norm(grads: Any, max_norm: Any, norm_type: float = 2.0) -> tu
 
     Source: Pascanu, Mikolov, Bengio 2013, *On the difficulty of training recurrent neural networks* (arXiv 1211.5063).
     """
-    _positive(max_norm, "clip_by_global_norm")
+    max_norm = _positive(max_norm, "clip_by_global_norm")
     norm = global_norm(grads, norm_type)
     factor = minimum(max_norm / (norm + _TINY), 1.0)
     return tree.map(lambda g: g * factor, grads), norm
@@ -109,6 +109,8 @@ def adaptive_clip(model: Any, grads: Any, clipping: float = 0.01, eps: float = 1
 
     Source: Brock et al. 2021, *High-performance large-scale image recognition…* (arXiv 2102.06171), section 4.
     """
+
+    clipping, eps = as_setting((clipping, eps))
 
     def by_unit(w: Any, g: Any) -> Any:
         if g is None:
@@ -134,6 +136,8 @@ def _squares(g: Array, axis: Any = None, keepdims: bool = False) -> Array:
     return total(size * size, axis=axis, keepdims=keepdims)
 
 
-def _positive(max_norm: Any, what: str) -> None:
+def _positive(max_norm: Any, what: str) -> Any:
+    max_norm = as_setting(max_norm)
     if isinstance(max_norm, (int, float)) and not max_norm > 0:
         raise ArgumentError(f"{what}: the largest norm is {max_norm}; expected a number above 0{at_user_line()}")
+    return max_norm

@@ -14,7 +14,7 @@ from wengert.ir.array import Array
 from wengert.ir.types import float64, int64
 from wengert.module import Module
 from wengert.ops.complex import complex_
-from wengert.ops.promote import as_array, convert
+from wengert.ops.promote import as_array, as_setting, convert
 from wengert.optim.parameters import Chooser, Slot, Where, describe, listed, matching_gradients, parameters
 from wengert.source import at_user_line
 from wengert.spelling import OPTIMIZER, instead
@@ -83,7 +83,7 @@ class Optimizer(Module):
     ):
         what = type(self).__name__
         rate = learning_rate if lr is None else lr
-        settings = {**settings, "maximize": maximize}
+        settings = as_setting({**settings, "maximize": maximize})
         self.check(settings)
         every = parameters(model)
         is_frozen = Chooser(frozen)
@@ -123,7 +123,7 @@ class Optimizer(Module):
                     f"{what}: a group sets {', '.join(unknown)}; {what} knows learning_rate, "
                     f"{', '.join(settings)}{at_user_line()}"
                 )
-            sets.append({**settings, **own})
+            sets.append(as_setting({**settings, **own}))
             self.check(sets[-1])
             rates.append(self._rate(own_rate))
             chooser = Chooser(where)

@@ -18,7 +18,7 @@ from wengert.source import at_user_line
 
 def shape_and_dtype(like: Any, dtype: Any, what: str) -> tuple[Shape, np.dtype]:
     """Shape and type of a result that is described by an array or a shape."""
-    if hasattr(like, "shape") and hasattr(like, "dtype"):
+    if hasattr(like, "shape") and hasattr(like, "dtype") and not isinstance(like, np.integer):
         return tuple(like.shape), as_dtype(like.dtype if dtype is None else dtype)
     return as_shape(like, f"init.{what}"), DEFAULT_FLOAT if dtype is None else as_dtype(dtype)
 
