@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import wengert as wg
+from tests.torch_layers import generator
 from wengert import nn
 from wengert.errors import ArgumentError, NonFiniteError, ShapeError
 
@@ -40,6 +41,47 @@ def test_moments_are_pytorchs(name: str) -> None:
     assert abs(mine[1] / theirs[1] - 1) < 0.02
     if "normal" not in name or name == "trunc_normal":  # a bound is met to within one draw's distance
         assert abs(mine[2] / theirs[2] - 1) < 0.01
+
+
+def below(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(rng.uniform(low, high))
+
+
+def kaiming(rng: np.random.Generator) -> dict[str, Any]:
+    return {
+        "a": below(rng, 0, 1), "mode": str(rng.choice(["fan_in", "fan_out"])),
+        "nonlinearity": str(rng.choice(["relu", "leaky_relu", "tanh", "linear", "selu", "sigmoid"])),
+    }  # fmt: skip
+
+
+OPTIONS: dict[str, Any] = {
+    "uniform": lambda rng: {"a": below(rng, -2, 0), "b": below(rng, 0.5, 3)},
+    "normal": lambda rng: {"mean": below(rng, -1, 1), "std": below(rng, 0.1, 3)},
+    "trunc_normal": lambda rng: {"mean": below(rng, -1, 1), "std": below(rng, 0.3, 2), "a": below(rng, -2, -0.5),
+                                 "b": below(rng, 0, 3)},
+    **dict.fromkeys(("xavier_uniform", "xavier_normal", "orthogonal"), lambda rng: {"gain": below(rng, 0.2, 3)}),
+    "kaiming_uniform": kaiming, "kaiming_normal": kaiming,
+    "sparse": lambda rng: {"sparsity": below(rng, 0.1, 0.9), "std": below(rng, 0.01, 2)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("name", OPTIONS)
+def test_moments_are_pytorchs_for_random_shapes_and_options(name: str, seed: int) -> None:
+    """Mean, variance, third and fourth moment, and the share of zeros; each within what as many draws leave open."""
+    torch = pytest.importorskip("torch")
+    rng = generator(f"{name} {seed}")
+    kernel = tuple(int(d) for d in rng.integers(1, 4, size=0 if name == "sparse" else rng.integers(0, 3)))
+    shape = (int(rng.integers(120, 300)), int(rng.integers(120, 300)), *kernel)
+    kwargs = OPTIONS[name](rng)
+    torch.manual_seed(seed)
+    theirs = getattr(torch.nn.init, f"{name}_")(torch.empty(shape), **kwargs).double().numpy().ravel()
+    mine = np.asarray(getattr(init, name)(shape, **kwargs, key=seed), np.float64).ravel()
+    assert (mine == 0).sum() == (theirs == 0).sum()
+    size = theirs.std()
+    for power in (1, 2, 3, 4):
+        a, b = (mine / size) ** power, (theirs / size) ** power
+        assert abs(a.mean() - b.mean()) < 6 * np.hypot(a.std(), b.std()) / math.sqrt(mine.size), power
 
 
 LAYERS = {

@@ -215,9 +215,8 @@ def test_activation(name: str) -> None:
     x = 3 * np.random.default_rng(5).normal(size=(4, 6, 5))
     # PyTorch rounds 1/6 (and α) to single precision on the way
     kwargs = {"rtol": 1e-7} if cls == "Hardsigmoid" else {}
-    compare_layer(
-        theirs, mine, [x], second="shrink" not in cls and cls != "Hardsigmoid", tolerance={**TOLERANCE, **kwargs}
-    )
+    once = "its backward has no derivative" if cls == "Hardsigmoid" else None
+    compare_layer(theirs, mine, [x], tolerance={**TOLERANCE, **kwargs}, once=once)
     if cls not in ("GLU", "Softmax", "Softmin", "LogSoftmax"):
         far = np.array([-800.0, -30.0, 0.0, 30.0, 800.0])
         np.testing.assert_allclose(np.asarray(mine(far)), theirs(torch.tensor(far)).numpy(), rtol=1e-12, atol=1e-300)

@@ -1,4 +1,5 @@
-"""Layers with random settings and shapes against PyTorch, and as machine code against the reference."""
+"""Every layer, loss and function of `nn` with random settings and shapes against PyTorch: values, first and second
+derivatives."""
 
 from __future__ import annotations
 
@@ -8,177 +9,122 @@ import numpy as np
 import pytest
 
 import wengert as wg
-from tests.torch_layers import compare_layer, move
+from tests import draws_elementwise, draws_losses, draws_norms, draws_sequences, draws_sliding  # noqa: F401
+from tests.draws import FUNCTIONS, LAYERS, cases, compare_drawn_function, compare_drawn_layer
+from tests.torch_layers import compare_layer, generator
 from wengert import nn
 
 torch = pytest.importorskip("torch")
-
-T = torch.nn
-pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
-
-
-def some(rng: np.random.Generator, low: int, high: int, n: int) -> Any:
-    """A number for all axes, or one each."""
-    values = tuple(int(v) for v in rng.integers(low, high + 1, size=n))
-    return values[0] if rng.uniform() < 0.4 else values
-
-
-def as_tuple(v: Any, n: int) -> tuple[int, ...]:
-    return v if isinstance(v, tuple) else (v,) * n
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Using padding=.same. with even kernel"),
+    pytest.mark.filterwarnings("ignore:reduction. .mean. divides the total loss"),
+    pytest.mark.filterwarnings("ignore:enable_nested_tensor is True"),
+]
+NONE, BOX = "has no counterpart in PyTorch", "is a container"
+LAYERS_APART = {
+    "Module": "is no layer", "Sequential": BOX, "ModuleList": BOX, "ModuleDict": BOX, "Residual": NONE,
+    "Lambda": NONE, "LearnedPositionalEncoding": NONE, "SinusoidalPositionalEncoding": NONE,
+}  # fmt: skip
+FUNCTIONS_APART = {"one_hot": "gives integers"}
 
 
-@pytest.mark.parametrize("seed", range(30))
-def test_convolution(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    n, groups = int(rng.integers(1, 4)), int(rng.integers(1, 3))
-    channels = (groups * int(rng.integers(1, 3)), groups * int(rng.integers(1, 4)))
-    kernel, dilation = some(rng, 1, 3, n), some(rng, 1, 2, n)
-    mode = str(rng.choice(["zeros", "zeros", "reflect", "replicate", "circular"]))
-    padding = "same" if rng.uniform() < 0.2 else "valid" if rng.uniform() < 0.1 else some(rng, 0, 2, n)
-    kwargs = {
-        "stride": 1 if padding == "same" else some(rng, 1, 3, n), "padding": padding, "dilation": dilation,
-        "groups": groups, "bias": bool(rng.integers(2)), "padding_mode": mode,
-    }  # fmt: skip
-    spatial = tuple(int(v) for v in rng.integers(5, 8, size=n))
-    shape = (channels[0], *spatial) if rng.uniform() < 0.2 else (int(rng.integers(1, 3)), channels[0], *spatial)
-    if padding == "same" and mode == "circular":  # PyTorch asks for a batch here
-        shape = (1, channels[0], *spatial)
-    name = f"Conv{n}d"
-    theirs, mine = move(getattr(T, name)(*channels, kernel, **kwargs), getattr(nn, name)(*channels, kernel, **kwargs))
-    compare_layer(theirs, mine, [rng.normal(size=shape)], second=False)
+@pytest.mark.parametrize(("name", "seed"), cases(LAYERS))
+def test_layer(name: str, seed: int) -> None:
+    compare_drawn_layer(name, LAYERS[name][0](generator(f"{name} {seed}")))
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_transposed_convolution(seed: int) -> None:
-    rng = np.random.default_rng(100 + seed)
-    n, groups = int(rng.integers(1, 4)), int(rng.integers(1, 3))
-    channels = (groups * int(rng.integers(1, 3)), groups * int(rng.integers(1, 4)))
-    kernel, stride, dilation = some(rng, 2, 3, n), some(rng, 1, 3, n), some(rng, 1, 2, n)
-    room = [max(s, d) - 1 for s, d in zip(as_tuple(stride, n), as_tuple(dilation, n), strict=True)]
-    kwargs = {
-        "stride": stride, "padding": some(rng, 0, 1, n), "dilation": dilation, "groups": groups,
-        "bias": bool(rng.integers(2)), "output_padding": tuple(int(rng.integers(0, r + 1)) for r in room),
-    }  # fmt: skip
-    spatial = tuple(int(v) for v in rng.integers(3, 6, size=n))
-    name = f"ConvTranspose{n}d"
-    theirs, mine = move(getattr(T, name)(*channels, kernel, **kwargs), getattr(nn, name)(*channels, kernel, **kwargs))
-    compare_layer(theirs, mine, [rng.normal(size=(2, channels[0], *spatial))], second=False)
+@pytest.mark.parametrize(("name", "seed"), cases(FUNCTIONS))
+def test_function(name: str, seed: int) -> None:
+    compare_drawn_function(name, FUNCTIONS[name][0](generator(f"{name} {seed}")))
 
 
-@pytest.mark.parametrize("seed", range(30))
-def test_pooling(seed: int) -> None:
-    rng = np.random.default_rng(200 + seed)
-    n, kind = int(rng.integers(1, 4)), ("Max", "Avg", "AdaptiveAvg", "AdaptiveMax")[seed % 4]
-    spatial = tuple(int(v) for v in rng.integers(5, 10, size=n))
-    args: tuple[Any, ...]
-    if kind.startswith("Adaptive"):
-        args, kwargs = (some(rng, 1, 4, n),), {}
-    else:
-        window = as_tuple(some(rng, 2, 3, n), n)
-        padding = tuple(int(rng.integers(0, w // 2 + 1)) for w in window)
-        kwargs = {"stride": as_tuple(some(rng, 1, 3, n), n), "padding": padding, "ceil_mode": bool(rng.integers(2))}
-        args = (window,)
-        if kind == "Max":
-            kwargs["dilation"] = as_tuple(some(rng, 1, 2, n), n)
-        else:
-            kwargs["count_include_pad"] = bool(rng.integers(2))
-    name = f"{kind}Pool{n}d"
-    theirs, mine = getattr(T, name)(*args, **kwargs), getattr(nn, name)(*args, **kwargs)
-    compare_layer(theirs, mine, [rng.normal(size=(2, 3, *spatial))], second=False)
+# What draws numbers in use: the numbers of ours are found by a call, and given to PyTorch's formula
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_recurrence(seed: int) -> None:
-    rng = np.random.default_rng(300 + seed)
-    name = ("RNN", "LSTM", "GRU")[seed % 3]
-    size, hidden = int(rng.integers(1, 4)), int(rng.integers(2, 6))
-    kwargs = {
-        "num_layers": int(rng.integers(1, 4)), "bias": bool(rng.integers(2)), "batch_first": bool(rng.integers(2)),
-        "bidirectional": bool(rng.integers(2)),
-    }  # fmt: skip
-    if name == "LSTM" and rng.uniform() < 0.4:
-        kwargs["proj_size"] = int(rng.integers(1, hidden))
-    theirs, mine = move(getattr(T, name)(size, hidden, **kwargs), getattr(nn, name)(size, hidden, **kwargs))
-    compare_layer(theirs, mine, [rng.normal(size=(int(rng.integers(1, 5)), 3, size))], second=False)
+def coins(layer_or_function: Any, x: np.ndarray) -> np.ndarray:
+    """1 where dropout keeps an element, else 0."""
+    return (np.asarray(layer_or_function(wg.ones(x.shape, dtype=wg.float64))) > 0) * 1.0
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_normalisation(seed: int) -> None:
-    rng = np.random.default_rng(400 + seed)
-    n, c = int(rng.integers(1, 4)), 2 * int(rng.integers(1, 4))
-    spatial = tuple(int(v) for v in rng.integers(2, 5, size=n))
-    eps, kwargs = float(10.0 ** rng.integers(-6, -1)), {}
-    kind = ("Batch", "Instance", "Group", "Layer")[seed % 4]
-    shape = (3, c, *spatial)
-    if kind in ("Batch", "Instance"):
-        name, args = f"{kind}Norm{n}d", (c,)
-        kwargs = {"affine": bool(rng.integers(2)), "track_running_stats": bool(rng.integers(2)), "momentum": 0.3}
-        if kwargs["affine"]:
-            kwargs["bias"] = bool(rng.integers(2))
-    elif kind == "Group":
-        name, args, kwargs = "GroupNorm", (int(rng.choice([1, 2, c])), c), {"affine": bool(rng.integers(2))}
-    else:
-        name, args, kwargs = "LayerNorm", (shape[-int(rng.integers(1, n + 1)) :],), {"bias": bool(rng.integers(2))}
-    theirs, mine = move(getattr(T, name)(*args, eps=eps, **kwargs), getattr(nn, name)(*args, eps=eps, **kwargs))
-    x = rng.normal(1.0, 2.0, size=shape)
-    compare_layer(theirs, mine, [x], second=False)
-    compare_layer(theirs.eval(), mine.eval(), [x], second=False)
+def dropped(p: float, keep: np.ndarray) -> Any:
+    return lambda x: x * torch.tensor(keep) / (1 - p)
 
 
-NATIVE: dict[str, Any] = {
-    "mlp": (lambda: nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.GELU(), nn.Linear(8, 4)), (5, 6)),
-    "conv": (
-        lambda: nn.Sequential(
-            nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
-            nn.Linear(36, 4),
-        ), (2, 3, 6, 6),
-    ),
-    "residual": (
-        lambda: nn.Sequential(
-            nn.Residual(nn.Conv1d(3, 4, 3, padding=1, padding_mode="circular"), nn.GroupNorm(2, 4),
-                        shortcut=nn.Conv1d(3, 4, 1), activation=nn.SiLU()),
-            nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(4, 4),
-        ), (2, 3, 6),
-    ),
-    "lstm": (lambda: Last(nn.LSTM(3, 5, 2, batch_first=True, bidirectional=True), 10), (4, 6, 3)),
-    "gru, truncated": (lambda: Last(nn.GRU(3, 5, truncate=2, batch_first=True), 5), (4, 6, 3)),
-    "transformer": (
-        lambda: nn.Sequential(
-            nn.SinusoidalPositionalEncoding(6, 9), nn.TransformerEncoderLayer(6, 2, 8, 0.0, batch_first=True),
-            nn.RMSNorm(6), nn.Lambda(lambda x: x.mean(axis=1)), nn.Linear(6, 4),
-        ), (3, 5, 6),
-    ),
+def alpha_dropped(p: float, keep: np.ndarray) -> Any:
+    """PyTorch's: `a x + b` where kept, else `a α' + b`, with mean 0 and variance 1 behind SELU."""
+    limit = -1.7580993408473766
+    a = (1 - p + p * (1 - p) * limit**2) ** -0.5
+    k = torch.tensor(keep)
+    return lambda x: a * (x * k + limit * (1 - k)) - a * p * limit
+
+
+def sloped(bounds: tuple[float, float], slopes: np.ndarray) -> Any:
+    return lambda x: torch.where(x >= 0, x, torch.tensor(slopes) * x)
+
+
+CHANCE: dict[str, tuple[str, Any]] = {
+    **{f"Dropout{n}": ("dropout", dropped) for n in ("", "1d", "2d", "3d")},
+    "AlphaDropout": ("alpha_dropout", alpha_dropped), "RReLU": ("rrelu", sloped),
 }  # fmt: skip
 
 
-class Last(nn.Module):
-    """What a recurrent layer puts out at the last time, through a linear layer."""
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("name", CHANCE)
+def test_layer_that_draws(name: str, seed: int) -> None:
+    rng = generator(f"{name} {seed}")
+    n = int(name[-2]) if name.endswith("d") else int(rng.integers(0, 3))
+    x = rng.normal(size=(2, *rng.integers(1, 5, size=n + 1)))
+    p: Any = float(rng.uniform(0.1, 0.9)) if name != "RReLU" else tuple(np.sort(rng.uniform(0.1, 2, size=2)).tolist())
+    setting = p if isinstance(p, tuple) else (p,)
+    function, formula = CHANCE[name]
+    layer = getattr(nn, name)(*setting, key=seed).double()
+    own = wg.random.key(seed)
+    axes = {"axes": n} if "d" in name[-1:] and n else {}
 
-    def __init__(self, layer: Any, width: int) -> None:
-        self.layer = layer
-        self.out = nn.Linear(width, 4)
+    def called(x: Any) -> Any:
+        return getattr(nn.functional, function)(x, *setting, training=True, key=own, **axes)
 
-    def forward(self, x: Any) -> Any:
-        return self.out(self.layer(x)[0][:, -1])
+    for model, run in ((layer, lambda m, x: m(x)), (nn.Identity(), lambda m, x: called(x))):
+        once = lambda x, m=model, run=run: run(m.copy(), x)  # noqa: E731
+        numbers = -np.asarray(once(-np.ones(x.shape))) if name == "RReLU" else coins(once, x)
+        if axes:
+            assert (numbers == numbers.mean(axis=tuple(range(2, x.ndim)), keepdims=True)).all()
+        theirs = formula(p, numbers)
+        compare_layer(
+            torch.nn.Identity(), model, [x],
+            call=lambda m, x, f=theirs, run=run: f(x) if isinstance(x, torch.Tensor) else run(m, x),
+        )  # fmt: skip
+    compare_layer(getattr(torch.nn, name)(*setting).eval(), layer.eval(), [x])
 
 
-@pytest.mark.parametrize("name", NATIVE)
-def test_machine_code_gives_the_same(name: str) -> None:
-    make, shape = NATIVE[name]
-    rng = np.random.default_rng(8)
-    x, y = rng.normal(size=shape).astype(np.float32), rng.integers(0, 4, size=shape[0])
-    model = make()
+@pytest.mark.parametrize("seed", range(6))
+def test_gumbel_softmax(seed: int) -> None:
+    """Its noise is found from a soft sample, but for a constant along the axis, which makes no difference."""
+    rng = generator(f"gumbel {seed}")
+    x = rng.normal(size=rng.integers(1, 5, size=rng.integers(1, 4)))
+    tau, axis, hard = float(rng.uniform(0.5, 2)), int(rng.integers(-x.ndim, x.ndim)), bool(seed % 2)
+    key = wg.random.key(seed)
 
-    def loss_fn(model: Any, x: Any, y: Any) -> Any:
-        return nn.functional.cross_entropy(model(x), y, label_smoothing=0.1)
+    def mine(x: Any, hard: bool) -> Any:
+        return nn.functional.gumbel_softmax(x, tau, hard, axis, key=key)
 
-    one, other = model.copy(), model.copy()
-    value, grads = wg.value_and_grad(loss_fn)(one, x, y)
-    fast, fast_grads = wg.jit(wg.value_and_grad(loss_fn), executor="native")(other, x, y)
-    np.testing.assert_allclose(float(fast), float(value), rtol=1e-5)
-    for n, g in grads.state_dict().items():
-        np.testing.assert_allclose(
-            np.asarray(fast_grads.state_dict()[n]), np.asarray(g), rtol=2e-3, atol=2e-6, err_msg=n
-        )
-    for n, b in one.named_buffers():
-        np.testing.assert_allclose(np.asarray(dict(other.named_buffers())[n]), np.asarray(b), rtol=1e-5, atol=1e-7)
+    noise = tau * np.log(np.asarray(mine(x, False))) - x
+
+    def theirs(x: Any) -> Any:
+        soft = torch.softmax((x + torch.tensor(noise)) / tau, axis)
+        return soft + (torch.tensor(np.asarray(mine(x.detach().numpy(), True))) - soft).detach() if hard else soft
+
+    compare_layer(
+        torch.nn.Identity(), nn.Identity(), [x],
+        call=lambda m, x: theirs(x) if isinstance(x, torch.Tensor) else mine(x, hard),
+    )  # fmt: skip
+
+
+def test_every_layer_and_function_is_compared() -> None:
+    """A new one needs a draw, or a reason."""
+    layers = {n for n, v in vars(nn).items() if isinstance(v, type) and issubclass(v, nn.Module) and n[0] != "_"}
+    assert layers == set(LAYERS) | set(CHANCE) | set(LAYERS_APART)
+    functions = {n for n, v in vars(nn.functional).items() if callable(v) and n[0] != "_"}
+    drawn = set(FUNCTIONS) | {name for name, _ in CHANCE.values()} | {"gumbel_softmax"}
+    assert functions == drawn | set(FUNCTIONS_APART)
+    assert not (set(LAYERS) & set(LAYERS_APART) | set(FUNCTIONS) & set(FUNCTIONS_APART))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import wengert as wg
-from tests.torch_layers import compare_layer, move
+from tests.torch_layers import compare_layer
 from wengert import nn
 from wengert.errors import ArgumentError, OutOfRangeError, ShapeError
 
@@ -16,29 +16,6 @@ torch = pytest.importorskip("torch")
 
 T = torch.nn
 F, TF = nn.functional, torch.nn.functional
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_embedding_bag(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    mode = ("sum", "mean", "max")[seed % 3]
-    kwargs: dict[str, Any] = {"mode": mode, "include_last_offset": bool(seed % 2)}
-    if seed % 4 == 1:
-        kwargs["padding_idx"] = int(rng.integers(-7, 7))
-    theirs, mine = move(T.EmbeddingBag(7, 5, **kwargs), nn.EmbeddingBag(7, 5, **kwargs))
-    inputs = [rng.integers(0, 7, size=(4, 3))]
-    if seed % 2:
-        inputs = [rng.integers(0, 7, size=11), np.array([0, 3, 3, 7, 11] if seed % 4 == 1 else [0, 2, 5, 5, 11])]
-        if not kwargs["include_last_offset"]:
-            inputs[1] = inputs[1][:-1]
-    if mode == "sum" and seed % 2 == 0:
-        weights = rng.normal(size=inputs[0].shape)
-
-        def call(model: Any, x: Any, w: Any) -> Any:
-            return model(x, None, w)
-
-        compare_layer(theirs, mine, [inputs[0], weights], second=False, call=call)
-    compare_layer(theirs, mine, inputs)
 
 
 def test_bags_inside_jit_and_bad_ones() -> None:
