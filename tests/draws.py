@@ -35,7 +35,7 @@ class Drawn:
     inputs: list[np.ndarray]
     call: Callable[..., Any] | None = None
     once: str | None = None
-    tolerance: Mapping[str, float] = TOLERANCE
+    tolerance: Mapping[str, float] = dataclasses.field(default_factory=lambda: TOLERANCE)
 
 
 Draw = Callable[[np.random.Generator], Drawn]
