@@ -23,7 +23,7 @@ def convolution(rng: Random, n: int) -> tuple[tuple[int, int], Any, dict[str, An
     return channels, kernel, kwargs, batch(rng, channels[0], *sizes(rng, 5, 7 if n < 3 else 6, n))
 
 
-@layer("Conv{n}d", seeds=10)
+@layer("Conv{n}d", seeds=8)
 def conv(rng: Random, n: int) -> Drawn:
     channels, kernel, kwargs, shape = convolution(rng, n)
     mode = one_of(rng, "zeros", "zeros", "reflect", "replicate", "circular")
@@ -52,7 +52,7 @@ def transposed(rng: Random, n: int) -> tuple[tuple[int, int], Any, dict[str, Any
     return channels, kernel, kwargs, batch(rng, channels[0], *sizes(rng, 3, 5 if n < 3 else 4, n))
 
 
-@layer("ConvTranspose{n}d", seeds=7)
+@layer("ConvTranspose{n}d", seeds=5)
 def conv_transpose(rng: Random, n: int) -> Drawn:
     channels, kernel, kwargs, shape = transposed(rng, n)
     return Drawn((*channels, kernel), {**kwargs, "bias": coin(rng)}, [rng.normal(size=shape)])
@@ -189,6 +189,8 @@ def resample(rng: Random) -> Drawn:
         if mode == "nearest":  # by a factor that is no ratio of lengths PyTorch's derivative takes other places
             lengths = (2 * number(rng, 1, 3),) * n
             factors = tuple(one_of(rng, 0.5, 1.0, 1.5, 2.0, 3.0) for _ in range(n))
+        if mode == "bicubic":  # of an axis that keeps its length PyTorch's derivative is not that of its value
+            factors = tuple(float(rng.uniform(*one_of(rng, (0.5, 0.7), (1.5, 2.5)))) for _ in range(n))
         kwargs["scale_factor"] = factors[0] if coin(rng) else factors
     return Drawn((), kwargs, [rng.normal(size=(2, 2, *lengths))])
 

@@ -84,6 +84,7 @@ LAYERS: dict[str, tuple[str, tuple[Any, ...], dict[str, Any], list[tuple[int, ..
     "upsample, uneven": ("Upsample", ((5, 7),), {}, [(1, 2, 3, 4)]),
     "upsample, exact": ("Upsample", (), {"scale_factor": 1.7, "mode": "nearest-exact"}, [(1, 2, 5)]),
     "upsample, linear": ("Upsample", (), {"scale_factor": 1.6, "mode": "linear"}, [(1, 2, 5)]),
+    "upsample, linear, same length": ("Upsample", (), {"scale_factor": 1.3, "mode": "linear"}, [(1, 2, 3)]),
     "upsample, bilinear": ("Upsample", ((6, 2),), {"mode": "bilinear", "align_corners": True}, [(1, 2, 4, 5)]),
     "upsample, bilinear down": ("Upsample", ((3, 2),), {"mode": "bilinear"}, [(1, 2, 4, 5)]),
     "upsample, trilinear": ("Upsample", (), {"scale_factor": 2, "mode": "trilinear"}, [(1, 1, 2, 3, 2)]),

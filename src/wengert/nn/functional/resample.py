@@ -32,7 +32,7 @@ def interpolate(
     Args:
         x: (N, C, …), with one to three spatial axes.
         size: the lengths wanted, a number or one for each axis; or
-        scale_factor: by what the lengths are multiplied, rounded down.
+        scale_factor: by what the lengths are multiplied, rounded down; linear modes leave an axis that keeps its length.
         mode: "nearest", "nearest-exact", "linear" (one axis), "bilinear" (two), "trilinear" (three), "bicubic" (two) or
             "area" (means).
         align_corners: of linear and cubic modes, whether the outermost places coincide, not the outermost borders.
@@ -63,7 +63,7 @@ def interpolate(
         step = d / c if scale_factor is None else 1 / values[k]
         if mode.startswith("nearest"):
             x = _nearest(x, k + 2, c, step, mode)
-        else:
+        elif c != d or mode == "bicubic":  # as PyTorch, whose linear modes leave an axis that keeps its length
             x = _blended(x, k + 2, c, step, mode, align_corners)
     return x
 
