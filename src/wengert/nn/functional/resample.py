@@ -32,7 +32,7 @@ def interpolate(
     Args:
         x: (N, C, …), with one to three spatial axes.
         size: the lengths wanted, a number or one for each axis; or
-        scale_factor: by what the lengths are multiplied, rounded down; linear modes leave an axis that keeps its length.
+        scale_factor: by what lengths are multiplied, rounded down; linear modes leave an axis that keeps its length.
         mode: "nearest", "nearest-exact", "linear" (one axis), "bilinear" (two), "trilinear" (three), "bicubic" (two) or
             "area" (means).
         align_corners: of linear and cubic modes, whether the outermost places coincide, not the outermost borders.
