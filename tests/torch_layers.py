@@ -66,7 +66,7 @@ class Comparison:
         with attention.sdpa_kernel(attention.SDPBackend.MATH):  # the fused one has no second derivative
             out = run(theirs, *tensors)
         self.weights, self.bend = (rng.normal(size=tuple(out.shape)) for _ in range(2))
-        self.loss = self.scalar(out)
+        self.out, self.loss = out.numpy(force=True), self.scalar(out)
         self.buffers = {k: np.asarray(v) for k, v in theirs.state_dict().items() if k not in self.parameters}
         self.directions = [rng.normal(size=tuple(t.shape)) for t in self.wanted]
 
@@ -76,17 +76,22 @@ class Comparison:
             w, b = self.torch.tensor(w), self.torch.tensor(b)
         return (out * w).sum() + 0.5 * (out * out * b).sum()
 
-    def value_and_grad(self, model: Any, *xs: Any) -> Any:
-        """Ours, by the model and every floating input."""
-        nums = (0, *[i + 1 for i in self.floating])
-        return wg.value_and_grad(lambda m, *ys: self.scalar(self.run(m, *ys)), argnums=nums)(model, *xs)
+    def outputs_and_grad(self, model: Any, *xs: Any) -> tuple[Any, Any]:
+        """What the layer puts out, and the gradient of the scalar by the model and every floating input."""
+
+        def f(model: Any, *xs: Any) -> Any:
+            out = self.run(model, *xs)
+            return self.scalar(out), out
+
+        gradient, out = wg.grad(f, argnums=(0, *[i + 1 for i in self.floating]), has_aux=True)(model, *xs)
+        return out, gradient
 
     def gradient(self, model: Any, *xs: Any) -> Any:
         """Of a copy of the model, so that what it assigns is not seen, at other floating inputs."""
         full = list(self.arrays)
         for i, x in zip(self.floating, xs, strict=True):
             full[i] = x
-        return self.value_and_grad(model.copy(), *full)[1]
+        return self.outputs_and_grad(model.copy(), *full)[1]
 
     def by_name(self, gradient: Any) -> list[np.ndarray]:
         """A gradient of ours in the order of `wanted`."""
@@ -122,13 +127,12 @@ class Comparison:
         """The derivative of our gradient along the direction by five-point differences."""
 
         def at(h: float) -> list[np.ndarray]:
-            moved = tree.map(lambda p, d: wg.asarray(np.asarray(p) + h * d), tuple(primals[1:]), tuple(direction[1:]))
-            model = primals[0].copy()
-            state = direction[0].state_dict()
-            for name, p in primals[0].state_dict().items():
-                if name in state:
-                    model.load_state_dict({name: np.asarray(p) + h * np.asarray(state[name])}, strict=False)
-            return self.by_name(self.gradient(model, *moved))
+            model, along = primals[0].copy(), direction[0].state_dict()
+            moved = {n: np.asarray(p) + h * np.asarray(along[n]) for n, p in model.state_dict().items() if n in along}
+            model.load_state_dict(moved, strict=False)
+            return self.by_name(
+                self.gradient(model, *(p + h * d for p, d in zip(primals[1:], direction[1:], strict=True)))
+            )
 
         samples = [at(k * STEP) for k in (1, -1, 2, -2)]
         return [(8 * (a - b) - (c - d)) / (12 * STEP) for a, b, c, d in zip(*samples, strict=True)]
@@ -155,8 +159,8 @@ def compare_layer(
         if once is None or not any(s in str(error) for s in ("not implemented", "not differentiable twice")):
             raise
         gradients = gradients or c.torch.autograd.grad(c.loss, c.wanted, allow_unused=True)
-    value, grads = c.value_and_grad(mine, *c.arrays)
-    np.testing.assert_allclose(float(value), float(c.loss.detach()), err_msg="value", **tolerance)
+    out, grads = c.outputs_and_grad(mine, *c.arrays)
+    np.testing.assert_allclose(np.asarray(out), c.out, err_msg="outputs", **tolerance)
     c.check(c.by_name(grads), gradients, "gradient", tolerance)
     for name, b in c.buffers.items():  # assigned in the call above
         np.testing.assert_allclose(np.asarray(mine.state_dict()[name]), b, err_msg=name, **tolerance)
