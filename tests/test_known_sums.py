@@ -79,6 +79,22 @@ def test_sums_over_other_axes_or_of_other_shifts_stay() -> None:
     assert count(both(f, x), "sum") == 4
 
 
+def test_a_mean_that_stands_beside_other_numbers_is_no_centre() -> None:
+    """Where as many numbers are in a row as in a column, the mean of each column may be taken from a row."""
+    x = RNG.standard_normal((3, 3)) ** 2
+
+    def f(x: Any) -> Any:
+        below, right = wg.mean(x, axis=0), wg.mean(x, axis=1)
+        other = wg.sum(x - wg.reshape(below, (3, 1)), axis=0), wg.sum(x - right, axis=1)
+        return below, right, other, wg.sum(x - below, axis=0)
+
+    both(f, x)
+
+
+def test_a_number_near_the_mean_is_not_the_mean() -> None:
+    both(lambda x: wg.sum(x - 0.1111111 * wg.sum(x)), RNG.standard_normal(9) ** 2, tolerance=1e-14)
+
+
 def test_not_finite_stays_not_finite() -> None:
     x = RNG.standard_normal((4, 5))
     x[1, 2], x[2, 3] = np.inf, np.nan

@@ -246,6 +246,17 @@ def test_equal_statements_are_compiled_once() -> None:
     assert len(compiled.program.statements) == 12 and len(compiled.functions) <= 2
 
 
+def test_statements_of_equal_numbers_may_differ() -> None:
+    """0 and -0 are equal, and have different code."""
+    x = [rng.normal(size=(16, 16)) for _ in range(4)]
+
+    def f(a: Any, b: Any, c: Any, d: Any) -> Any:
+        return wg.where(a @ b > 100.0, 1.0, 0.0), wg.where(c @ d > 100.0, 1.0, -0.0)
+
+    plus, minus = wg.jit(f, executor="native")(*x)
+    assert not np.signbit(plus).any() and np.signbit(minus).all()
+
+
 @pytest.mark.parametrize("cpu", ["x86-64-v2", "x86-64-v3"])
 def test_smaller_machines(cpu: str) -> None:
     code = "from tests.native_programs import main; raise SystemExit(main(['--count', '25', '--seed', '500']))"

@@ -58,6 +58,12 @@ RULES: list[tuple[Any, Callable[..., Any], tuple[Any, ...], str]] = [
     (algebra.simplify_algebra, lambda x: x + np.float64(-0.0), (A,), "return a"),
     (algebra.simplify_algebra, lambda x: x + 0.0, (A,), "v0 = add a, 0; return v0"),  # -0 + 0 is 0
     (algebra.simplify_algebra, lambda x: wg.exp(x) + 0.0, (A,), "v0 = exp a; return v0"),
+    (  # x + eʸ may be so small below 0 that it is -0 in single precision
+        algebra.simplify_algebra,
+        lambda x, y: wg.astype(x + wg.exp(y), "float32") + 0.0,
+        ((), ()),
+        "v0 = exp b; v1 = add a, v0; v2 = convert[dtype=float32, weak=False] v1; v3 = add v2, 0; return v3",
+    ),
     (algebra.simplify_algebra, lambda x: 0.0 + wg.sum(x), (A,), "v0 = sum[axes=(0,1)] a; return v0"),
     (algebra.simplify_algebra, lambda x: x + 0, ((A, INT),), "return a"),
     (algebra.simplify_algebra, lambda x: 0.0 * x, (A,), "v0 = multiply 0, a; return v0"),  # 0·inf is NaN

@@ -58,6 +58,20 @@ def test_of_modules_and_with_donation() -> None:
         np.asarray(x)
 
 
+@pytest.mark.parametrize("values", [(0.0, -0.0, 0), ((1,), (1.0,), (True,)), (((0.0,),), ((-0.0,),))])
+def test_equal_values_of_other_meaning_have_programs_of_their_own(values: tuple[Any, ...]) -> None:
+    seen: list[Any] = []
+
+    def told(n: Any, x: Any) -> Any:
+        seen.append(n)
+        return x
+
+    f = wg.jit(told, static_argnums=0)
+    for n in (*values, *values):
+        f(n, wg.ones(2))
+    assert list(map(repr, seen)) == list(map(repr, values))
+
+
 def test_bad_ones() -> None:
     f = wg.jit(power, static_argnums=1)
     with pytest.raises(ArgumentError, match="a static argument is a list, which has no hash"):

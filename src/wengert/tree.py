@@ -60,6 +60,13 @@ class TreeDef:
         return f"[{inner}]" if self.meta is list else f"({inner})"
 
 
+def distinct(value: Hashable) -> Hashable:
+    """Equal for values that no program can tell apart, as it can 0.0 and -0.0, or 1, 1.0 and True, which are equal."""
+    if isinstance(value, tuple | frozenset):
+        return type(value), (tuple if isinstance(value, tuple) else frozenset)([distinct(v) for v in value])
+    return type(value), repr(value) if isinstance(value, (float, complex, np.inexact)) else value
+
+
 class _Setting:
     """A setting inside a tree: compared by type and value, or by identity where it cannot be hashed."""
 
@@ -70,8 +77,7 @@ class _Setting:
         self.hashable = True
         try:
             hash(value)
-            # 0.0 and -0.0 are equal, but a program may tell them apart
-            self.key: Hashable = (type(value), repr(value) if isinstance(value, (float, complex)) else value)
+            self.key = distinct(value)
         except TypeError:
             self.hashable = False
             self.key = (type(value), id(value))

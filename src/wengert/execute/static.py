@@ -11,6 +11,7 @@ from typing import Any
 from wengert.errors import ArgumentError
 from wengert.ir.array import Array
 from wengert.source import at_user_line
+from wengert.tree import distinct
 
 MOST = 256  # values for which programs are kept
 
@@ -60,8 +61,8 @@ class StaticArguments:
                 + at_user_line()
             )
         key = (
-            tuple((i, type(a), a) for i, a in fixed.items()),
-            tuple((n, type(a), a) for n, a in sorted(named.items())),
+            tuple((i, distinct(a)) for i, a in fixed.items()),
+            tuple((n, distinct(a)) for n, a in sorted(named.items())),
             free,
         )
         try:

@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from wengert.ir.array import Array
 from wengert.ir.primitive import Params, Primitive
 from wengert.ops.arithmetic import add, divide, guarded_multiply, multiply, negative, subtract
@@ -21,7 +23,7 @@ from wengert.passes.facts import value
 from wengert.passes.rewrite import Rewriter
 
 Axes = tuple[int, ...]
-NEAR = 1e-6  # how far a number may be from the one that it stands for
+NEAR = 4  # spacings of its type: how far a number may be, by rounding, from the one that it stands for
 DEEPEST = 6  # steps between a sum and the sums that it follows from
 
 
@@ -92,14 +94,18 @@ def _constant_along(r: Rewriter, a: Array, ndim: int, axes: Axes) -> Array | Non
 
 
 def _centred(r: Rewriter, x: Array, shift: Array, minus: bool, axes: Axes) -> Array | None:
-    """The sum of `x`, if `shift` is its mean (or, added, the mean's opposite)."""
+    """The sum of `x`, if `shift` is its mean (or, added, the opposite), each beside the numbers it is the mean of."""
     total = _known(r, x, axes)
     if total is None or total.trace is not r:
         return None
+    while (node := r.made_by(shift, broadcast_to_p)) is not None:
+        (shift,) = node.inputs
+    if (1,) * (x.ndim - shift.ndim) + shift.shape != tuple(1 if k in axes else d for k, d in enumerate(x.shape)):
+        return None  # of as many numbers as sums, the first belongs to the first: steps between keep the order
     factor = math.prod(x.shape[k] for k in axes) * (1.0 if minus else -1.0)
     for _ in range(DEEPEST):
         if shift.trace is r and shift.index == total.index:  # type: ignore[attr-defined]
-            return total if abs(factor - 1) < NEAR else None
+            return total if abs(factor - 1) < NEAR * np.finfo(x.dtype).eps else None
         if (found := _multiple(r, shift)) is None:
             return None
         shift, factor = found[0], factor * found[1]

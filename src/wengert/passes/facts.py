@@ -117,7 +117,8 @@ def never_minus_zero(r: Rewriter, a: Array, depth: int = _DEPTH) -> bool:
     if p is multiply:
         return args[0] is args[1]
     if p is convert_p:
-        return args[0].dtype.kind in "biu" or never_minus_zero(r, args[0], depth - 1)
+        exact = np.can_cast(args[0].dtype, a.dtype)  # in a narrower type, a small negative number is -0
+        return args[0].dtype.kind in "biu" or (exact and never_minus_zero(r, args[0], depth - 1))
     if p is select:
         return never_minus_zero(r, args[1], depth - 1) and never_minus_zero(r, args[2], depth - 1)
     if p.name == "add":

@@ -64,6 +64,8 @@ class Expr:
         if self.view is not None:
             number = windows.number(self.view)
             here: Any = ("load", number, self.view.strides, self.shape, self.dtype.num)
+        elif self.op == "number":  # bit by bit: 0 and -0 are equal, and NaN is not
+            here = ("number", np.asarray(self.params, self.dtype).tobytes(), self.dtype.num)
         else:
             here = (self.op, self.params, self.shape, self.dtype.num, *(a.key(windows, known) for a in self.args))
         known[id(self)] = len(known)
