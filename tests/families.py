@@ -52,11 +52,12 @@ class Value(NamedTuple):
 
 
 class Proposal(NamedTuple):
-    """A step: the values that it takes, by number, its parameters, and what it makes."""
+    """A step: the values that it takes, by number, its parameters, and what it makes: one value, or several."""
 
     args: tuple[int, ...]
     params: tuple[Any, ...]
     value: Value
+    before: tuple[Value, ...] = ()  # those before the last one
 
 
 class Family(NamedTuple):

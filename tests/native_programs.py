@@ -41,9 +41,10 @@ import numpy as np
 import pytest
 
 import wengert as wg
+from tests.drawing import Program, drawn, values_of
 from tests.families import larger
 from tests.guarded import Guarded
-from tests.programs import Program, draw, inputs_of, run
+from tests.programs import inputs_of
 from tests.team_orders import Team, eager
 from wengert.execute import native
 from wengert.execute import numpy as reference
@@ -56,6 +57,7 @@ from wengert.ops.elementwise import Elementwise
 TRANSFORMS = ("value", "gradient", "gradient", "gradient", "tangent", "second", "batched value", "batched gradient")
 THREADS = ("one", "one", "team", "turns")
 CALLS = ("graph", "graph", "jit", "given up")
+GIVEN = ("arrays", "arrays", "equal ones are the same", "from behind")
 
 
 class Case(NamedTuple):
@@ -66,9 +68,12 @@ class Case(NamedTuple):
     transform: str
     threads: str
     call: str
+    given: str
+    kept: tuple[int, ...]  # values that are returned as well, by number
 
     def __str__(self) -> str:
-        return f"{self.dtype}, {self.transform}, {self.threads}, {self.call}\n{self.program}"
+        how = ", ".join((self.dtype, self.transform, self.threads, self.call, self.given))
+        return f"{how}, also v{self.kept}\n{self.program}"
 
 
 NEIGHBOURS = 10  # ways to round that are tried where a program may be beside a jump
@@ -84,20 +89,22 @@ def case(seed: int) -> Case:
     with ExitStack() as stack:
         if pick(2):
             stack.enter_context(larger())
-        program = draw(pick)
-    choices = (("float64", "float64", "float32"), TRANSFORMS, THREADS, CALLS)
-    return Case(program, *(c[pick(len(c))] for c in choices))
+        program, values = drawn(pick)
+    choices = (("float64", "float64", "float32"), TRANSFORMS, THREADS, CALLS, GIVEN)
+    how = [c[pick(len(c))] for c in choices]
+    return Case(program, *how, tuple(pick(len(values)) for _ in range(max(0, pick(5) - 1))))
 
 
 def function(c: Case) -> Callable[..., Any]:
     """The case as a function of arrays."""
 
     def value(*a: Any) -> Any:
-        return run(c.program, a)
+        values = values_of(c.program, a)
+        return [*(values[k] for k in c.kept), values[-1]] if c.kept else values[-1]
 
     def gradient(*a: Any) -> Any:
         out, pullback = wg.vjp(value, *a)
-        return out, pullback(wg.ones_like(out))
+        return out, pullback(wg.tree.map(wg.ones_like, out))
 
     def tangent(*a: Any) -> Any:
         return wg.jvp(value, a, tuple(wg.cos(x) for x in a))
@@ -114,9 +121,14 @@ def function(c: Case) -> Callable[..., Any]:
 def inputs(c: Case, seed: int) -> list[np.ndarray]:
     """The inputs of a case, as arrays in its precision."""
     xs = [np.asarray(x, c.dtype) for x in inputs_of(c.program, seed)]
-    return (
-        [np.stack([x, -x / 2, x * np.asarray(0.9, x.dtype)]) for x in xs] if c.transform.startswith("batched") else xs
-    )
+    if c.transform.startswith("batched"):
+        xs = [np.stack([x, -x / 2, x * np.asarray(0.9, x.dtype)]) for x in xs]
+    if c.given == "from behind":
+        return [np.flip(np.flip(x).copy()) for x in xs]
+    if c.given == "equal ones are the same":
+        first = {x.shape: x for x in reversed(xs)}
+        return [first[x.shape] for x in xs]
+    return xs
 
 
 def compare(got: Sequence[np.ndarray], wanted: Sequence[np.ndarray], exact: Sequence[np.ndarray] | None) -> None:
@@ -147,7 +159,10 @@ def results(c: Case, graph: Graph, f: Callable[..., Any], xs: list[np.ndarray], 
         return [compiled(xs), compiled(xs)]
     given = tuple(range(len(xs))) if c.call == "given up" else ()
     jitted = wg.jit(f, executor="native", donate_argnums=given)
-    calls = [jitted(*[wg.asarray(x.copy()) for x in xs]) for _ in range(3)]
+    calls = []
+    for _ in range(3):
+        copies = {id(x): wg.asarray(x.copy(order="K")) for x in xs}
+        calls.append(jitted(*[copies[id(x)] for x in xs]))
     return [[np.asarray(v) for v in wg.tree.leaves(out)] for out in calls]
 
 

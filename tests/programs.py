@@ -1,7 +1,8 @@
 """Random programs: typed lists of steps over the families of `families.py`, and the identities that each must keep.
 
-`draw(pick)` makes a program from a source of choices: hypothesis (`programs()`), or a seeded generator (`from_seed`).
-`run(program, inputs)` runs it with `wg` functions, under whatever transformation its inputs belong to.
+`drawing.draw(pick)` makes a program from a source of choices: hypothesis (`programs()`), or a seeded generator
+(`from_seed`). `drawing.run(program, inputs)` runs it with `wg` functions, under whatever transformation its inputs
+belong to.
 
     python -m tests.programs --count 1000000 --seed 1
 """
@@ -21,184 +22,16 @@ from hypothesis import strategies as st
 
 import wengert as wg
 from tests import counting as counting  # with its families
+from tests import lookalikes as lookalikes
+from tests import loops as loops
 from tests import sliding as sliding
 from tests.checks import arrays, inner
-from tests.families import Family, Pick, Proposal, Shape, Value, any_value, broadcast, limits, size
-from tests.rearranging import FAMILIES  # with its own families in it
+from tests.drawing import Program, draw, run
+from tests.rearranging import FAMILIES as FAMILIES  # with its own families in it
 from wengert.ir.graph import evaluate
 from wengert.ir.record import stage
 from wengert.ir.verify import verify
 from wengert.ops.promote import as_array
-
-TAME = 4.0  # a value that may exceed this is scaled down
-
-
-class Step(NamedTuple):
-    family: str
-    args: tuple[int, ...]
-    params: tuple[Any, ...]
-
-
-class Program(NamedTuple):
-    """Values are numbered: first the inputs, then what each step makes. The last value is the result."""
-
-    inputs: tuple[Shape, ...]
-    steps: tuple[Step, ...]
-    out: Value
-
-    def __str__(self) -> str:
-        return "\n".join(self.lines())
-
-    def lines(self, indent: str = "") -> list[str]:
-        n = len(self.inputs)
-        text = [f"{indent}inputs {', '.join(f'v{i}: {s}' for i, s in enumerate(self.inputs))}"]
-        for k, step in enumerate(self.steps, n):
-            plain = [f"v{a}" for a in step.args] + [repr(p) for p in step.params if not isinstance(p, Program)]
-            text.append(f"{indent}v{k} = {step.family}({', '.join(plain)})")
-            for p in step.params:
-                if isinstance(p, Program):
-                    text += p.lines(indent + "    ")
-        return text
-
-
-def run(program: Program, inputs: Sequence[Any]) -> Any:
-    """The result of the program for these inputs."""
-    values = list(inputs)
-    for step in program.steps:
-        apply = FAMILIES[step.family].apply
-        values.append(apply(*[values[a] for a in step.args], *step.params))
-    return values[-1]
-
-
-def draw(pick: Pick, inputs: Sequence[Value] = (), steps: int = 0, control: bool = True) -> Program:
-    """A program of the choices that `pick` makes; zeros give the simplest one."""
-    values = list(inputs) or [Value(_shape(pick), 1.5) for _ in range(1 + pick(3))]
-    n = len(values)
-    made: list[Step] = []
-    names = [f for f in FAMILIES if control or f not in CONTROL]
-
-    def add(name: str, p: Proposal) -> None:
-        made.append(Step(name, p.args, p.params))
-        values.append(p.value)
-
-    wanted = steps or 1 + pick(8)
-    for _ in range(4 * wanted):  # a family that finds nothing to work on proposes nothing
-        if len(made) >= wanted:
-            break
-        name = names[pick(len(names))]
-        proposal = FAMILIES[name].propose(values, pick)
-        if proposal is not None:
-            add(name, proposal)
-            if values[-1].bound > TAME:
-                add("scale", _scaled(len(values) - 1, values[-1]))
-    if not made:
-        add("unary", Proposal((0,), ("sin",), Value(values[0].shape, 1)))
-    return Program(tuple(v.shape for v in values[:n]), tuple(made), values[-1])
-
-
-def _shape(pick: Pick) -> Shape:
-    shape = tuple(limits.extents[pick(len(limits.extents))] for _ in range(pick(4)))
-    return shape if size(shape) <= limits.size else shape[:1]
-
-
-def _scaled(i: int, v: Value) -> Proposal:
-    return Proposal((i,), (float(f"{2 / v.bound:.2g}"),), Value(v.shape, 2.0))
-
-
-FAMILIES["scale"] = Family(lambda values, pick: None, lambda x, by: x * by)
-
-
-# Control flow: steps whose parameters are programs. A body ends in a value of the shape of its carry.
-
-
-def _body(pick: Pick, inputs: Sequence[Value], carry: Shape) -> Program:
-    """A program whose result is squashed into (-1, 1) and broadcast or summed to the shape of the carry."""
-    body = draw(pick, inputs, steps=1 + pick(3), control=pick(8) == 7)  # seldom a loop within
-    last = len(body.inputs) + len(body.steps) - 1
-    return body._replace(steps=(*body.steps, Step("fit", (last, 0), ())), out=Value(carry, 1.0))
-
-
-def _fit(x: Any, like: Any) -> Any:
-    squashed = wg.tanh(x)
-    if broadcast(squashed.shape, like.shape) != like.shape:
-        squashed = wg.mean(squashed)
-    return 0.5 * wg.broadcast_to(squashed, like.shape) + 0.25 * like
-
-
-FAMILIES["fit"] = Family(lambda values, pick: None, _fit)
-
-
-def _scan(values: Sequence[Value], pick: Pick) -> Proposal | None:
-    xs = any_value(values, pick, 1)
-    if xs is None:
-        return None
-    i = pick(len(values))
-    carry, each = values[i], Value(values[xs].shape[1:], values[xs].bound)
-    body = _body(pick, [Value(carry.shape, max(carry.bound, 1)), each], carry.shape)
-    ys = bool(pick(2)) and size(carry.shape) * values[xs].shape[0] <= limits.size and len(carry.shape) < 3
-    out = (values[xs].shape[0], *carry.shape) if ys else carry.shape
-    return Proposal((i, xs), (body, bool(pick(2)), ys), Value(out, max(carry.bound, 1)))
-
-
-def _run_scan(init: Any, xs: Any, body: Program, reverse: bool, ys: bool) -> Any:
-    def turn(c: Any, x: Any) -> Any:
-        new = run(body, [c, x])
-        return new, wg.sin(new)
-
-    last, rows = wg.scan(turn, init, xs, reverse=reverse)
-    return rows if ys else last
-
-
-def _while(values: Sequence[Value], pick: Pick) -> Proposal | None:
-    i, turns = pick(len(values)), pick(4)
-    v = values[i]
-    body = _body(pick, [Value(v.shape, max(v.bound, 1))], v.shape)
-    kind = ("while", "counted", "until")[pick(3)]
-    return Proposal((i,), (body, turns, kind), Value(v.shape, max(v.bound, 1)))
-
-
-def _run_while(init: Any, body: Program, turns: int, kind: str) -> Any:
-    if kind == "counted":
-        return wg.fori_loop(0, turns, lambda k, c: run(body, [c]), init)
-
-    def goes_on(s: Any) -> Any:
-        return (s[0] < turns) & (wg.mean(s[1]) > -0.13) if kind == "until" else s[0] < turns
-
-    return wg.while_loop(goes_on, lambda s: (s[0] + 1, run(body, [s[1]])), (0, init))[1]
-
-
-def _cond(values: Sequence[Value], pick: Pick) -> Proposal | None:
-    i, j = pick(len(values)), pick(len(values))
-    operands = [Value(v.shape, max(v.bound, 1)) for v in (values[i], values[j])]
-    bodies = tuple(_body(pick, operands, values[i].shape) for _ in range(2))
-    return Proposal((i, j), (*bodies, pick(3) - 1), Value(values[i].shape, max(values[i].bound, 1)))
-
-
-def _run_cond(x: Any, y: Any, first: Program, second: Program, threshold: int) -> Any:
-    return wg.cond(wg.sum(y) > threshold, lambda *a: run(first, a), lambda *a: run(second, a), x, y)
-
-
-def _rows(values: Sequence[Value], pick: Pick) -> Proposal | None:
-    i = any_value(values, pick, 1)
-    if i is None:
-        return None
-    j, row = pick(len(values)), Value(values[i].shape[1:], max(values[i].bound, 1))
-    body = _body(pick, [row, Value(values[j].shape, max(values[j].bound, 1))], row.shape)
-    return Proposal((i, j), (body,), Value(values[i].shape, row.bound))
-
-
-def _run_rows(x: Any, y: Any, body: Program) -> Any:
-    return wg.vmap(lambda row, whole: run(body, [row, whole]), in_axes=(0, None))(x, y)
-
-
-CONTROL = {
-    "scan": Family(_scan, _run_scan),
-    "loop": Family(_while, _run_while),
-    "cond": Family(_cond, _run_cond),
-    "rows": Family(_rows, _run_rows),
-}
-FAMILIES.update(CONTROL)
-
 
 # Sources of choices
 

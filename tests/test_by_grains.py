@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import wengert as wg
-from tests.programs import from_seed, inputs_of, run
+from tests.drawing import run
+from tests.programs import from_seed, inputs_of
 from tests.team_orders import eager
 from wengert.execute import native
 from wengert.execute.native import segments

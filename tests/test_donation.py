@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import wengert as wg
-from tests.programs import from_seed, inputs_of, run
+from tests.drawing import run
+from tests.programs import from_seed, inputs_of
 from tests.test_entry import slow_calls
 from wengert.execute import native
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import wengert as wg
-from tests.programs import from_seed, inputs_of, run
+from tests.drawing import run
+from tests.programs import from_seed, inputs_of
 from wengert import nn, optim
 from wengert.execute import native
 from wengert.execute.native import segments

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import wengert as wg
+from tests.drawing import run
 from tests.graphs import F64, count, same, staged, unsettled
-from tests.programs import from_seed, inputs_of, run
+from tests.programs import from_seed, inputs_of
 from tests.samples import SAMPLES
 from tests.test_pass_rules import SINGLE
 from wengert.ir.graph import Graph, evaluate

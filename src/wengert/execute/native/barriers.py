@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wengert.execute.native.pending import Access, Grains, Pending
-from wengert.execute.native.plan import inner_statements, windows_read, windows_written
+from wengert.execute.native.plan import asked, inner_statements, windows_read, windows_written
 from wengert.execute.native.statements import (
     Barrier,
     Block,
@@ -72,8 +72,7 @@ class Barriers:
         return isinstance(s, (Loop, Branch)) and _dealt(s)
 
     def _enter(self, s: Statement, result: list[Statement]) -> None:
-        asked = s.test_value if isinstance(s, Loop) else s.index  # type: ignore[union-attr]
-        read = [Access(asked.buffer, False, "all")] if asked is not None else []
+        read = [Access(buffer, False, "all") for buffer in asked(s)]
         if isinstance(s, Branch):
             if self.pending.clash(read):
                 self._meet(result)

@@ -19,7 +19,7 @@ from wengert.execute.native.statements import (
     Single,
     Statement,
 )
-from wengert.execute.native.views import STATE_BYTES, Buffer
+from wengert.execute.native.views import STATE_BYTES, Buffer, View
 
 ALIGNMENT = 64
 SMALL = 4096  # bytes: such a buffer has a place for itself where threads share the work, and none waits for another
@@ -41,15 +41,17 @@ def windows_read(statement: Statement, registers: Collection[int] = ()) -> Itera
     if isinstance(statement, Barrier):
         return
     if isinstance(statement, Evaluate):
-        yield from (v.buffer for v in statement.inputs)
+        for v in statement.inputs:
+            yield from _where(v)
+        yield from (p.buffer for v in statement.outputs for p in v.positions)
         return
     if isinstance(statement, (Loop, Branch, Block, Single)):
         yield from (b for inner in inner_statements(statement) for b in windows_read(inner))
-        yield from _asked(statement)
+        yield from asked(statement)
         return
     if isinstance(statement, Product):
-        yield from (statement.x.buffer, statement.y.buffer)
-        yield from (p.buffer for v in (statement.x, statement.y) for p in v.positions)
+        yield from _where(statement.x)
+        yield from _where(statement.y)
     if isinstance(statement, (Nest, Product)):
         yield from (p.buffer for r in statement.roots for p in r.target.positions)
     exprs = [statement.expr] if isinstance(statement, Reduction) else [r.expr for r in statement.roots]
@@ -61,17 +63,22 @@ def windows_read(statement: Statement, registers: Collection[int] = ()) -> Itera
             continue
         seen.add(id(e))
         if e.view is not None and id(e) not in registers:
-            yield e.view.buffer
-            yield from (p.buffer for p in e.view.positions)
+            yield from _where(e.view)
         left.extend(e.args)
 
 
-def _asked(statement: Statement) -> Iterator[Buffer]:
+def _where(view: View) -> Iterator[Buffer]:
+    """What reading a window reads."""
+    yield view.buffer
+    yield from (p.buffer for p in view.positions)
+
+
+def asked(statement: Statement) -> Iterator[Buffer]:
     """What a loop or a branch itself reads, besides the statements inside."""
     if isinstance(statement, Branch):
-        yield statement.index.buffer
+        yield from _where(statement.index)
     elif isinstance(statement, Loop) and statement.test_value is not None:
-        yield statement.test_value.buffer
+        yield from _where(statement.test_value)
 
 
 def windows_written(statement: Statement) -> Iterator[Buffer]:
@@ -97,7 +104,7 @@ def drop_unread(program: Program) -> None:
     for statement in everything:
         inside = {id(r.loaded) for r in getattr(statement, "roots", ())}
         around = isinstance(statement, (Loop, Branch, Block, Single))  # what is inside comes by itself
-        for buffer in _asked(statement) if around else windows_read(statement, inside):
+        for buffer in asked(statement) if around else windows_read(statement, inside):
             readers.setdefault(id(buffer), set()).add(id(statement))
     for statement in everything:
         if isinstance(statement, (Nest, Product)):
@@ -194,13 +201,12 @@ class _Walk:
                     self._mention(buffer, path)
                 continue
             begin = self.moment
-            asked = s.index if isinstance(s, Branch) else s.test_value
-            if asked is not None:
-                self._mention(asked.buffer, path)
+            for buffer in asked(s):
+                self._mention(buffer, path)
             inside = [self.through(b, path) for b in (s.bodies if isinstance(s, Branch) else (s.test, s.body))]
             self.moment += 1
-            if asked is not None:
-                self._mention(asked.buffer, path)
+            for buffer in asked(s):
+                self._mention(buffer, path)
             self.ranges.update(dict.fromkeys(inside, (begin, self.moment)))
         return number
 

@@ -29,7 +29,7 @@ def end_turn(
             inner.store(value, window)
             continue
         view = inner.place(value)
-        if id(view.buffer) not in inner.made_by:
+        if not any(id(v.buffer) in inner.made_by for v in (view, *view.positions)):
             _copy_first(inner, load(view), window)
         elif _own(inner, view) and id(view.buffer) not in moved and id(view.buffer) not in carried:
             moved[id(view.buffer)] = window

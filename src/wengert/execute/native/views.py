@@ -112,8 +112,9 @@ class View:
 
     @property
     def positions(self) -> list[View]:
-        """Where the positions lie that it depends on."""
-        return [step.position for step, _ in self.steps if isinstance(step, Chosen)]
+        """Where the positions lie that it depends on; those that are chosen by others depend on these as well."""
+        own = [step.position for step, _ in self.steps if isinstance(step, Chosen)]
+        return [q for p in own for q in (p, *p.positions)]
 
     def reshaped(self, shape: Shape) -> View | None:
         """The window in another shape, if no element has to move: axes may merge or split only where they are dense."""
