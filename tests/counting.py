@@ -107,6 +107,23 @@ def fetch(x: Any, y: Any, axis: int) -> Any:
     return wg.take(x, whole(y) % x.shape[axis], axis=axis)
 
 
+def _lookup(values: Sequence[Value], pick: Pick) -> Proposal | None:
+    i, j = any_value(values, pick, 1), pick(len(values))
+    if i is None:
+        return None
+    return Proposal((i, j), (pick(3),), Value(values[i].shape[1:], values[i].bound))
+
+
+@family(_lookup)
+def lookup(x: Any, y: Any, hops: int) -> Any:
+    """A row of x: the one that y says, or the one that stands there in a table."""
+    n = x.shape[0]
+    table, place = (3 * wg.arange(n) + 1) % n, whole(wg.reshape(y, (-1,))[0]) % n
+    for _ in range(hops):
+        place = table[place]
+    return x[place]
+
+
 def _store(values: Sequence[Value], pick: Pick) -> Proposal | None:
     i = any_value(values, pick, 1)
     if i is None:

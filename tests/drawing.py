@@ -68,12 +68,14 @@ def drawn(
     values = list(inputs) or [Value(_shape(pick), 1.5) for _ in range(1 + pick(3))]
     n = len(values)
     made: list[Step] = []
-    names = [f for f in FAMILIES if control or f not in CONTROL]
+    names, loops = [f for f in FAMILIES if control or f not in CONTROL], sorted(CONTROL)
 
     def add(name: str, p: Proposal) -> None:
         made.append(Step(name, p.args, p.params, 1 + len(p.before)))
         values.extend((*p.before, p.value))
 
+    if not inputs and pick(2):  # a few families only, which so meet each other more often
+        names = ["several", loops[pick(len(loops))]] + [names[pick(len(names))] for _ in range(4)]
     wanted = steps or 1 + pick(8)
     for _ in range(4 * wanted):  # a family that finds nothing to work on proposes nothing
         if len(made) >= wanted:

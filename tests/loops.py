@@ -142,17 +142,23 @@ def _chosen(values: Sequence[Value], pick: Pick, least: int, more: int) -> tuple
     return tuple(pick(len(values)) for _ in range(least + pick(more + 1)))
 
 
+def _recent(numbers: Sequence[int], pick: Pick) -> int:
+    """One of these values, rather a later one."""
+    return numbers[-1 - min(pick(len(numbers)), pick(len(numbers)))]
+
+
 def _tame(v: Value) -> Value:
     return Value(v.shape, max(v.bound, 1))
 
 
 def _several(values: Sequence[Value], pick: Pick) -> Proposal | None:
-    first = any_value(values, pick, 1)
-    if first is None:
+    long = [i for i, v in enumerate(values) if v.shape]
+    if not long:
         return None
+    first = _recent(long, pick)
     n = values[first].shape[0]
-    alike = [i for i, v in enumerate(values) if v.shape and v.shape[0] == n]
-    xs = (first, *(alike[i] for i in _chosen([values[i] for i in alike], pick, 0, 2)))
+    alike = [i for i in long if values[i].shape[0] == n]
+    xs = (first, *(_recent(alike, pick) for _ in range(pick(4))))
     carry, consts = _chosen(values, pick, 1, 2), _chosen(values, pick, 0, 2)
     each = [Value(values[i].shape[1:], values[i].bound) for i in xs]
     inside = [*(_tame(values[i]) for i in carry), *each, *(values[i] for i in consts)]
@@ -163,13 +169,17 @@ def _several(values: Sequence[Value], pick: Pick) -> Proposal | None:
     emits = () if empty or not rows else tuple(rows[pick(len(rows))] for _ in range(pick(4)))
     made = [Value((n, *known[i].shape), known[i].bound) for i in emits]
     made += [_bound(known, k, e, n) for k, e in enumerate(ends)]
-    params = (body, (len(carry), len(xs)), ends, emits, bool(pick(2)), empty)
+    params = (body, (len(carry), len(xs)), ends, emits, bool(pick(2)), empty, (None, "sequence", "carry")[pick(3)])
     return Proposal((*carry, *xs, *consts), params, made[-1], tuple(made[:-1]))
 
 
 def _run_several(*given: Any) -> list[Any]:
-    *arrays, body, (nk, nx), ends, emits, reverse, empty = given
+    *arrays, body, (nk, nx), ends, emits, reverse, empty, made = given
     carry, xs, consts = arrays[:nk], arrays[nk : nk + nx], arrays[nk + nx :]
+    if made is not None:  # the first sequence, or the first carry, is what another loop makes of it
+        place = xs if made == "sequence" else carry
+        x = place[0]
+        place[0] = wg.while_loop(lambda s: s[0] < 2, lambda s: (s[0] + 1, wg.sin(s[1]) - 0.2), (0, x))[1]
 
     def turn(c: Any, x: Any) -> Any:
         values = values_of(body, [*c, *x, *consts])

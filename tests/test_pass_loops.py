@@ -247,3 +247,26 @@ def test_a_sequence_that_a_while_loop_computed_is_not_taken_for_its_turns() -> N
     doubled = 16 * x  # 10, 20, …, 160
     for executor in ("numpy", "native"):
         assert np.array_equal(wg.jit(f, executor=executor)(x), (doubled * x).sum(0))
+
+
+def test_a_loop_made_narrower_takes_along_those_behind_it() -> None:
+    """Second derivatives read the results of one loop beside those of a loop over them."""
+
+    def placed(a: Any) -> Any:
+        return wg.expand_dims(a, axis=-1) * wg.one_hot(wg.astype(wg.floor(3 * a), "int64") % 4, 4, dtype=a.dtype), a
+
+    def other(a: Any) -> Any:
+        return wg.zeros((3, 4), dtype=a.dtype), wg.tanh(a)
+
+    def turn(s: Any) -> Any:
+        return s[0] + 1, wg.cond(wg.sum(s[1]) > 0, placed, other, s[1])[1]
+
+    def slope(x: Any) -> Any:
+        return wg.vjp(lambda x: wg.while_loop(lambda s: s[0] < 3, turn, (0, x))[1], x)[1](wg.ones_like(x))[0]
+
+    def bent(x: Any) -> Any:
+        return wg.vjp(slope, x)[1](wg.sin(x))[0]
+
+    inputs = [np.array([0.1, 0.5, 0.9])]
+    graph = staged(bent, *inputs)
+    same(graph, simplify(graph), inputs, 1e-14)

@@ -78,7 +78,7 @@ class Rewriter(Staging):
         if key is not None and (known := self.known.get(key)) is not None:
             self.changed = True
             return known
-        if types is None:
+        if types is None or (not self.static and any(_unknown(a.shape) for a in args)):  # of a loop that is another now
             stated = out_type(primitive, args, params)
             types = stated if primitive.multiple else (stated,)
         outs = tuple([self._var(None, t) for t in types])
