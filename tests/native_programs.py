@@ -17,7 +17,8 @@ A seed also says what is done with it (`Case`): small axes, or axes with whole v
 double or single precision; its value, gradient, tangent, second derivative, or those of a stack of inputs by `vmap`;
 by one thread, by a team of two or three to which every kernel is dealt, or by a team whose threads take turns at
 random; called as a compiled graph, as a jitted function from Python's side and from machine code's, or with arguments
-that are given up. `--census` counts what the programs of these seeds consist of.
+that are given up; with equal arguments that are one array, or lie in memory from behind; with results on the way that
+are returned too. The reference evaluates the graph as it was before the passes. `--census` counts what the programs of these seeds consist of.
 
 Programs run in a process of their own: one that brings it down is told like any other failure. With `--guard` all
 memory lies between pages that may not be touched (`guarded.py`).
@@ -229,7 +230,7 @@ def census(seeds: Sequence[int]) -> dict[str, Counter[str]]:
             inner for s in flat(program.statements) for inner in (s, *(s.body if isinstance(s, Block) else ()))
         ]
         found["family"].update({s.family for s in c.program.steps})
-        found["mode"].update(c[1:])
+        found["mode"].update(c[1:-1])
         found["primitive"].update({n.primitive.name for n in graph.nodes})
         found["statement"].update({type(s).__name__ for s in statements})
         found["NumPy"].update({s.node.primitive.name for s in statements if isinstance(s, Evaluate)})

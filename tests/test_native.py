@@ -17,7 +17,7 @@ import pytest
 
 import wengert as wg
 from tests.guarded import Place
-from tests.native_programs import CALLS, THREADS, TRANSFORMS, BluntError, case, census, check
+from tests.native_programs import CALLS, GIVEN, THREADS, TRANSFORMS, BluntError, case, census, check
 from tests.programs import FAMILIES
 from wengert.execute import native
 from wengert.execute import numpy as reference
@@ -58,7 +58,7 @@ def test_random_programs_touch_nothing_else(block: int) -> None:
 
 def test_random_programs_have_everything() -> None:
     found = census(range(0, 300))
-    assert set(found["mode"]) == {"float32", "float64", *TRANSFORMS, *THREADS, *CALLS}
+    assert set(found["mode"]) == {"float32", "float64", *TRANSFORMS, *THREADS, *CALLS, *GIVEN}
     kinds = (Nest, Reduction, Product, Convolution, Scatter, Loop, Branch, Block, Evaluate)
     assert set(found["statement"]) >= {kind.__name__ for kind in kinds}
     assert set(FAMILIES) - set(found["family"]) <= {"scale", "fit"}

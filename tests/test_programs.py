@@ -1,4 +1,4 @@
-"""Random programs keep every identity: 2,000 from seeds, and more that hypothesis draws and shrinks."""
+"""Random programs keep every identity: 1,200 from seeds, and more that hypothesis draws and shrinks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.drawing import CONTROL, Program, draw, run
 from tests.programs import FAMILIES, check, from_seed, inputs_of, main, programs
 from wengert.ops.transcendental import cos, sin
 
-CHUNKS, EACH = 20, 100
+CHUNKS, EACH = 12, 100
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
