@@ -18,7 +18,8 @@ double or single precision; its value, gradient, tangent, second derivative, or 
 by one thread, by a team of two or three to which every kernel is dealt, or by a team whose threads take turns at
 random; called as a compiled graph, as a jitted function from Python's side and from machine code's, or with arguments
 that are given up; with equal arguments that are one array, or lie in memory from behind; with results on the way that
-are returned too. The reference evaluates the graph as it was before the passes. `--census` counts what the programs of these seeds consist of.
+are returned too. The reference evaluates the graph as it was before the passes.
+`--census` counts what the programs of these seeds consist of.
 
 Programs run in a process of their own: one that brings it down is told like any other failure. With `--guard` all
 memory lies between pages that may not be touched (`guarded.py`).
