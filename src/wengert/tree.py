@@ -18,6 +18,7 @@ import numpy as np
 
 from wengert.errors import ArgumentError, TreeError
 from wengert.module import Module as Module
+from wengert.setting import Setting
 from wengert.source import at_user_line
 
 _NUMBERS = (int, float, complex, np.ndarray, np.generic)
@@ -58,38 +59,6 @@ class TreeDef:
             inner = ", ".join(f"{k!r}: {c!r}" for k, c in zip(self.meta[1], self.children, strict=True))
             return "{" + inner + "}"
         return f"[{inner}]" if self.meta is list else f"({inner})"
-
-
-def distinct(value: Hashable) -> Hashable:
-    """Equal for values that no program can tell apart, as it can 0.0 and -0.0, or 1, 1.0 and True, which are equal."""
-    if isinstance(value, tuple | frozenset):
-        return type(value), (tuple if isinstance(value, tuple) else frozenset)([distinct(v) for v in value])
-    return type(value), repr(value) if isinstance(value, (float, complex, np.inexact)) else value
-
-
-class _Setting:
-    """A setting inside a tree: compared by type and value, or by identity where it cannot be hashed."""
-
-    __slots__ = ("hashable", "key", "value")
-
-    def __init__(self, value: Any):
-        self.value = value
-        self.hashable = True
-        try:
-            hash(value)
-            self.key = distinct(value)
-        except TypeError:
-            self.hashable = False
-            self.key = (type(value), id(value))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Setting) and self.key == other.key
-
-    def __hash__(self) -> int:
-        return hash(self.key)
-
-    def __repr__(self) -> str:
-        return repr(self.value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +130,7 @@ class _Flattener:
         cls = type(x)
         if isinstance(x, (tuple, list, dict)) or cls in _registered or _composite(x):
             return self._container(x, cls, path, inside)
-        setting = _Setting(x)
+        setting = Setting(x)
         if not (setting.hashable or inside or self.records):
             raise TreeError(
                 f"a {cls.__name__} is neither an array nor a container that is known, so what it holds would be taken "
@@ -221,7 +190,7 @@ class _Flattener:
             for n in names:
                 v = getattr(x, n)
                 if n in static or (record and isinstance(v, bool)):
-                    children.append(TreeDef("static", _Setting(v)))
+                    children.append(TreeDef("static", Setting(v)))
                     continue
                 self.fixing += n in fixed
                 children.append(self.walk(v, (*path, n), inside))

@@ -10,8 +10,8 @@ from typing import Any
 
 from wengert.errors import ArgumentError
 from wengert.ir.array import Array
+from wengert.setting import distinct
 from wengert.source import at_user_line
-from wengert.tree import distinct
 
 MOST = 256  # values for which programs are kept
 
