@@ -98,7 +98,10 @@ class Barriers:
         if self.pending.clash(read):
             self._meet(test)
         self.pending.add(read)
+        before = self.pending.copy()
         s.test, s.body = test, self.placed(s.body)
+        if not isinstance(s.turns, int) or s.turns == 0:  # perhaps nobody meets inside, as there is no turn
+            self.pending.add(before)
         result.append(s)
 
     def _meet(self, result: list[Statement]) -> None:
