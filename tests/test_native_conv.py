@@ -358,6 +358,20 @@ def test_activations_on_the_way_in(size):
     assert "Σ = maximum(subtract(0.5, multiply(t0, t0)), 0.1) @ " in wg.jit(loss, executor="native").lower(k1, k2).loops
 
 
+def test_a_number_on_the_way_in_is_not_the_window():
+    """An input computed from a number alone, which lies in memory, is stored before it is convolved."""
+    x, k = np.float32(0.3), np.arange(12, dtype=np.float32).reshape(2, 2, 3)
+
+    def f(x, k):
+        ones = wg.broadcast_to(x * 2, (2, 2, 5)) + wg.ones((2, 2, 5)) * x
+        return wg.nn.functional.conv1d(ones, k, padding=1), wg.nn.functional.conv1d(
+            wg.broadcast_to(x, (2, 2, 5)) * 3, k
+        )
+
+    for got, expected in zip(wg.jit(f, executor="native")(x, k), wg.jit(f, executor="numpy")(x, k), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
 def test_threads_compute_what_one_does(monkeypatch):
     """Bit for bit; examples stay with their thread, so that nobody waits between one convolution and the next."""
     monkeypatch.setenv("WENGERT_CACHE_DIR", "0")

@@ -51,26 +51,26 @@ def _operand(lowering: Lowering, x: Expr) -> tuple[View, Formula | None]:
             view, formula = _operand(lowering, x.args[0])
             return view.permuted(x.params), formula
         leaves: list[View] = []
-        formula = _formula(x, x.dtype, leaves)
+        formula = _formula(x, x, leaves)
         if formula is not None and leaves:
             return leaves[0], formula
     return _placed(lowering, x), None
 
 
-def _formula(e: Expr, dtype: np.dtype, leaves: list[View]) -> Formula | None:
-    """The expression as a formula of one window, which it reads at its own index."""
-    if e.dtype != dtype:
+def _formula(e: Expr, whole: Expr, leaves: list[View]) -> Formula | None:
+    """A part of the expression `whole` as a formula of one window, which that reads at its own index."""
+    if e.dtype != whole.dtype:
         return None
     if e.view is not None:
         leaves.append(e.view)
-        return ("x",) if e.view is leaves[0] else None
+        return ("x",) if e.view is leaves[0] and e.shape == whole.shape else None
     if e.op == "number":
         return ("number", e.params)
     if e.op == "broadcast" and not e.args[0].shape:
-        return _formula(e.args[0], dtype, leaves)
+        return _formula(e.args[0], whole, leaves)
     if e.op not in CHEAP or e.depth > 4 or any(a.shape not in (e.shape, ()) for a in e.args):
         return None
-    args = [_formula(a, dtype, leaves) for a in e.args]
+    args = [_formula(a, whole, leaves) for a in e.args]
     return None if None in args else (e.op, e.params, *args)
 
 
