@@ -79,3 +79,17 @@ def test_as_the_reference_does(name: str) -> None:
     got, wanted = (wg.tree.leaves(wg.jit(f, executor=e)(*args)) for e in ("native", "numpy"))
     for g, w in zip(got, wanted, strict=True):
         np.testing.assert_allclose(g, w, rtol=1e-12, atol=1e-12)
+
+
+def test_what_was_written_at_positions_is_written_again_from_itself() -> None:
+    """The updates are those of before, so the first result is not written over."""
+    x = RNG.normal(size=(4, 3))
+
+    def f(x: Any) -> Any:
+        y = x.at[wg.asarray([1])].set(5.0)
+        z = x.at[wg.asarray([0, 2])].add(x[:2])
+        k = wg.asarray([3, 1, 0, 2]).at[wg.asarray([0])].set(2)
+        return y.at[wg.asarray([1, 0, 3, 2])].set(y), z.at[wg.asarray([2, 2, 0, 0])].add(z), k.at[k].add(k)
+
+    for got, expected in zip(wg.jit(f, executor="native")(x), wg.jit(f, executor="numpy")(x), strict=True):
+        np.testing.assert_array_equal(got, expected)

@@ -47,7 +47,8 @@ def scatter(lowering: Lowering, node: Node, args: list[Expr]) -> dict[int, Expr]
     sizes = [x.shape[a] for a in axes]
     drop = node.params["outside"] == "drop"
     places, inside = _places(lowering, node, args[2:], sizes, len(updates.shape), drop, clip=not drop)
-    again = id(x) in lowering.written and lowering.uses[node.inputs[0].index] == 1  # type: ignore[attr-defined]
+    old = node.inputs[0]
+    again = id(x) in lowering.written and lowering.uses[old.index] == 1 and all(a is not old for a in node.inputs[1:])  # type: ignore[attr-defined]
     x = load(lowering.place(x)) if lowering.outer is not None and not again else x
     if updates.view is None and (updates.depth > CHEAP or _reads(updates, x)):
         updates = lowering.store(updates)  # so that a loop's carry can be written where it lies
