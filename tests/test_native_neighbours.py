@@ -93,6 +93,14 @@ def test_one_window_read_in_two_orders() -> None:
     same(f, rng.normal(size=(41, 41)))
 
 
+def test_one_number_beside_another_is_no_window_along_the_vector() -> None:
+    def f(x: Any, w: Any) -> Any:
+        pairs = wg.tanh(x @ w)
+        return x * pairs[:, 1:] - pairs[:, :1], x[:, 1:] * pairs[:, :1] + x[:, :-1] * pairs[:, 1:]
+
+    same(f, rng.normal(size=(3, 40)), rng.normal(size=(40, 2)))
+
+
 def test_windows_that_move() -> None:
     def f(x: Any, w: Any) -> Any:
         def body(c: Any, row: Any) -> Any:

@@ -49,7 +49,8 @@ def neighbours(nest: Kernel, target: Target) -> dict[int, Behind]:
     groups: dict[Any, list[View]] = {}
     for v in _read_as_they_lie(nest):
         axis = along - len(nest.shape)  # from behind: there all expressions have the same axes
-        if len(v.shape) >= -axis and v.strides[axis] == 1 and v.buffer.dtype.itemsize * width == LINE:
+        runs = len(v.shape) >= -axis and v.shape[axis] == nest.shape[along] and v.strides[axis] == 1
+        if runs and v.buffer.dtype.itemsize * width == LINE:
             still = tuple(0 if d == 1 else s for d, s in zip(v.shape, v.strides, strict=True))
             steps = tuple((id(what), stride) for what, stride in v.steps)
             groups.setdefault((id(v.buffer), still, steps), []).append(v)
