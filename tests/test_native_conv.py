@@ -368,8 +368,7 @@ def test_a_number_on_the_way_in_is_not_the_window():
             wg.broadcast_to(x, (2, 2, 5)) * 3, k
         )
 
-    for got, expected in zip(wg.jit(f, executor="native")(x, k), wg.jit(f, executor="numpy")(x, k), strict=True):
-        np.testing.assert_allclose(got, expected, rtol=1e-5)
+    native_agrees(f, x, k, tolerance=1e-5)
 
 
 def test_threads_compute_what_one_does(monkeypatch):
