@@ -10,7 +10,7 @@ import ctypes
 import os
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
 
@@ -22,6 +22,15 @@ from wengert.execute.native import program, schedule, threads
 PART = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)
 RUN = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 BARRIER = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)
+
+
+def four_at_once(work: Callable[[int], None]) -> None:
+    """Four of Python's own threads; returns when all have done `work(number)`."""
+    started = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for t in started:
+        t.start()
+    for t in started:
+        t.join()
 
 
 @contextmanager

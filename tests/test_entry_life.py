@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import gc
 import sys
-import threading
 import tracemalloc
 import weakref
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 
 import wengert as wg
+from tests.team_orders import four_at_once
 from tests.test_entry import A, B, Pair, same, slow_calls, warm
 
 rng = np.random.default_rng(0)
@@ -288,11 +288,7 @@ def test_threads(size: int) -> None:
         except BaseException as error:  # shown by the assertion below
             wrong.append(error)
 
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
+    four_at_once(work)
     assert not wrong
 
 
@@ -327,13 +323,9 @@ def test_memory_that_grows_while_a_loop_runs() -> None:
     def work(k: int, g: Any = g) -> None:
         wrong.extend(k for _ in range(200) if abs(float(g(float(k))) - wanted[k]) > 1e-9 * wanted[k])
 
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
+    four_at_once(work)
     assert not wrong and slow_calls(g) == 2
     entry = weakref.ref(g._entries[0])
-    del g, work, threads, t
+    del g, work
     gc.collect()
     assert entry() is None

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import wengert as wg
 from tests.guarded import Place
 from tests.native_programs import CALLS, GIVEN, THREADS, TRANSFORMS, BluntError, case, census, check
 from tests.programs import FAMILIES
+from tests.team_orders import four_at_once
 from wengert.execute import native
 from wengert.execute import numpy as reference
 from wengert.execute.native.statements import (
@@ -201,11 +201,7 @@ def test_calls_from_several_threads() -> None:
     def work(k: int) -> None:
         wrong.extend(k for _ in range(200) if float(f(inputs[k])) != expected[k])
 
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
+    four_at_once(work)
     assert not wrong
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 
 import wengert as wg
+from tests.team_orders import four_at_once
 from tests.test_entry import slow_calls
 from wengert.execute.native import workspaces
 from wengert.ir.primitive import registry
@@ -121,11 +121,7 @@ def test_threads_at_the_same_time(donate: Any) -> None:
             if not np.allclose(np.asarray(f(wg.asarray(x.copy()))), wanted, rtol=1e-9, atol=1e-9):
                 wrong.append((number, turn))
 
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
+    four_at_once(work)
     assert not wrong
     assert 1 <= len(workspaces.idle) <= 4 and len({w.ctypes.data for w in workspaces.idle}) == len(workspaces.idle)
 

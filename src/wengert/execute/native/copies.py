@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from wengert.execute.native.inplace import views_of
 from wengert.execute.native.plan import flat, windows_read, windows_written
 from wengert.execute.native.statements import Block, Branch, Loop, Nest, Program, Reduction, Root, Statement
-from wengert.execute.native.views import View, extent
+from wengert.execute.native.views import View, extent, move
 
 
 def join_copies(program: Program) -> None:
@@ -34,8 +34,7 @@ def join_copies(program: Program) -> None:
             s.roots.remove(copy)
             moved = windows.pop(id(old))
             for view in moved:
-                object.__setattr__(view, "offset", view.offset + copy.target.offset)
-                object.__setattr__(view, "buffer", new)
+                move(view, copy.target)
             windows[id(new)] += moved
             touched[id(new)] += touched.pop(id(old))
 

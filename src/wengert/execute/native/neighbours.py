@@ -19,13 +19,12 @@ from typing import Any, NamedTuple
 
 from llvmlite import ir
 
-from wengert.execute.native.blocks import lanes
+from wengert.execute.native.blocks import LINE, lanes
 from wengert.execute.native.emit import I64, LANE, Body, Function, Turn, over_nest, store_roots, vector_axis
 from wengert.execute.native.statements import Expr, Kernel, Nest
 from wengert.execute.native.target import Target
 from wengert.execute.native.views import View
 
-LINE = 64  # bytes of a line of the cache
 REACH = 2  # vectors that a loop carries at most for a group of windows
 TURNS = 4  # vectors along the loop, at least: the first ones cost a little more
 

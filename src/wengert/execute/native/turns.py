@@ -13,7 +13,7 @@ from wengert.execute.native.inplace import only_own, views_of
 from wengert.execute.native.lower import Lowering, load
 from wengert.execute.native.plan import windows_read, windows_written
 from wengert.execute.native.statements import Expr, Nest, Product, Root
-from wengert.execute.native.views import Buffer, View, dense
+from wengert.execute.native.views import Buffer, View, dense, move
 
 
 def end_turn(
@@ -38,7 +38,7 @@ def end_turn(
     _turn_over(inner, new, places, moved)
     for view in list(_windows(inner)):
         if id(view.buffer) in moved:
-            _move(view, moved[id(view.buffer)])
+            move(view, moved[id(view.buffer)])
     for s in inner.statements:
         if isinstance(s, Nest):
             s.roots = [r for r in s.roots if not _stays(r)]
@@ -121,9 +121,3 @@ def _copy_first(inner: Lowering, value: Expr, target: View) -> None:
 def _windows(inner: Lowering) -> Iterator[View]:
     for s in inner.statements:
         yield from views_of(s)
-
-
-def _move(view: View, window: View) -> None:
-    object.__setattr__(view, "offset", view.offset + window.offset)
-    object.__setattr__(view, "steps", (*view.steps, *window.steps))
-    object.__setattr__(view, "buffer", window.buffer)

@@ -165,6 +165,13 @@ def extent(view: View) -> tuple[int, int]:
     return view.offset + sum(e for e in ends if e < 0), view.offset + sum(e for e in ends if e > 0) + 1
 
 
+def move(view: View, window: View) -> None:
+    """Make a view of a whole buffer, or part of it, the same view of a window that takes the buffer's place."""
+    object.__setattr__(view, "offset", view.offset + window.offset)
+    object.__setattr__(view, "steps", (*view.steps, *window.steps))
+    object.__setattr__(view, "buffer", window.buffer)
+
+
 def row_major(shape: Shape) -> tuple[int, ...]:
     """The strides of a dense array in row-major order."""
     strides, n = [], 1
